@@ -1,0 +1,194 @@
+"""The sparse convolution (Uhrig et al. 2017, Eq. 1) and the mask's own pooling.
+
+    f(x, o)[u, v] = sum_ij o[u+i, v+j] x[u+i, v+j] w[i, j] / sum_ij o[u+i, v+j]  +  b
+
+The numerator is a convolution of the observed pixels. The denominator counts them; it is the same
+for every output channel, so one 1 -> 1 convolution of the mask with ones, without parameters, is
+enough. Pixels that zero padding adds are missing, not zero.
+"""
+
+import contextlib
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Scale = Literal["mean", "partial", "none"]
+MaskUpdate = Literal["dilate", "keep"]
+
+
+def _check_option(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}")
+
+
+def _without_autocast(x: Tensor) -> contextlib.AbstractContextManager:
+    # Entering autocast costs more than a small count itself, hence only where it is on.
+    if torch.is_autocast_enabled(x.device.type):
+        return torch.autocast(x.device.type, enabled=False)
+    return contextlib.nullcontext()
+
+
+def sparse_conv2d(
+    x: Tensor,
+    mask: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | tuple[int, ...] = 1,
+    padding: int | tuple[int, ...] | str = 0,
+    dilation: int | tuple[int, ...] = 1,
+    groups: int = 1,
+    *,
+    scale: Scale = "mean",
+    mask_update: MaskUpdate = "dilate",
+) -> tuple[Tensor, Tensor]:
+    """Eq. 1, with the arguments of `torch.nn.functional.conv2d` in their order.
+
+    Args:
+        x: (N, C_in, H, W). What missing pixels hold, NaN and infinity included, has no effect.
+        mask: (N, 1, H, W), 1 where observed, 0 where missing; any dtype.
+        weight: (C_out, C_in / groups, k_h, k_w).
+        bias: (C_out,), added after the division.
+        stride, padding, dilation, groups: as in `conv2d`; padding is always with missing pixels.
+        scale: "mean" divides by the number n of observed pixels in the window (Eq. 1); "partial"
+            multiplies by k_h k_w / n (partial convolution, Liu et al. 2018); "none" does neither.
+        mask_update: "dilate" marks an output pixel as observed if its window holds an observed
+            pixel, which is the paper's max pooling of the mask; "keep" returns the mask as it
+            came, as the source's code does, and needs an output as large as the input.
+
+    Returns:
+        y (N, C_out, H', W') and its mask (N, 1, H', W') in the dtype of `mask`. Where a window
+        holds no observed pixel, y is the bias (0 without one), in every dtype.
+
+    Raises:
+        ValueError: for a mask of another shape, an unknown option, or "keep" where the size
+            changes.
+    """
+    _check_option("scale", scale, get_args(Scale))
+    _check_option("mask_update", mask_update, get_args(MaskUpdate))
+    if x.dim() != 4:
+        raise ValueError(f"x has shape {tuple(x.shape)}; it must be (N, C, H, W)")
+    if mask.shape != (x.shape[0], 1, *x.shape[2:]):
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}; for x of shape {tuple(x.shape)} it must be "
+            f"{(x.shape[0], 1, *x.shape[2:])}: one channel, 1 where observed and 0 where missing"
+        )
+    observed = mask != 0
+    y = F.conv2d(x.where(observed, 0), weight, None, stride, padding, dilation, groups)
+    if mask_update == "keep" and y.shape[2:] != x.shape[2:]:
+        raise ValueError(
+            f"mask_update='keep' needs an output as large as its input, but {tuple(x.shape[2:])} "
+            f"became {tuple(y.shape[2:])}; use stride 1 and padding 'same', or 'dilate'"
+        )
+
+    if scale == "none" and mask_update == "keep":
+        factor, new_mask = None, mask  # nothing to count
+    else:
+        # Counted in at least float32: bfloat16 holds no whole number beyond 256.
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        ones = torch.ones(1, 1, *weight.shape[2:], dtype=dtype, device=x.device)
+        with torch.no_grad(), _without_autocast(x):
+            count = F.conv2d(observed.to(dtype), ones, None, stride, padding, dilation)
+            # The source's epsilon in the denominator vanishes in half precision and leaves 0/0. The
+            # numerator of an empty window is 0, so that any finite factor gives the bias.
+            taps = {"mean": 1.0, "partial": float(ones.numel()), "none": None}[scale]
+            factor = None if taps is None else (taps / count.clamp(min=1)).to(y.dtype)
+        # Above one half rather than 0, lest a convolution by Fourier transform leaves a trace.
+        new_mask = (count > 0.5).to(mask.dtype) if mask_update == "dilate" else mask
+
+    if bias is not None:
+        bias = bias.to(y.dtype).view(1, -1, 1, 1)
+    if factor is None:
+        return (y if bias is None else y + bias), new_mask
+    return (y * factor if bias is None else torch.addcmul(bias, y, factor)), new_mask
+
+
+class SparseConv2d(nn.Conv2d):
+    """`nn.Conv2d` for images with missing pixels: Eq. 1 of Uhrig et al. 2017.
+
+    Takes the arguments of `nn.Conv2d` in their order, holds the same parameters under the same
+    names (a `state_dict` fits both), and maps `forward(x, mask) -> (y, mask)`; for shapes, and for
+    the two options `scale` and `mask_update`, see `sparse_conv2d`.
+
+    >>> conv = SparseConv2d(1, 6, kernel_size=5, padding="same")
+    >>> y, mask = conv(torch.rand(4, 1, 28, 28), torch.ones(4, 1, 28, 28))
+    >>> y.shape, mask.shape
+    (torch.Size([4, 6, 28, 28]), torch.Size([4, 1, 28, 28]))
+
+    Raises:
+        ValueError: for an unknown option, or a `padding_mode` other than "zeros".
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: Literal["zeros"] = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        scale: Scale = "mean",
+        mask_update: MaskUpdate = "dilate",
+    ) -> None:
+        if padding_mode != "zeros":
+            raise ValueError(
+                f"padding_mode is {padding_mode!r}; SparseConv2d knows only 'zeros', which pads "
+                "with missing pixels: pad the image and its mask yourself for another mode"
+            )
+        _check_option("scale", scale, get_args(Scale))
+        _check_option("mask_update", mask_update, get_args(MaskUpdate))
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
+        self.scale: Scale = scale
+        self.mask_update: MaskUpdate = mask_update
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """x (N, C_in, H, W), mask (N, 1, H, W) -> y (N, C_out, H', W'), mask (N, 1, H', W')."""
+        return sparse_conv2d(
+            x,
+            mask,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            scale=self.scale,
+            mask_update=self.mask_update,
+        )
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, scale={self.scale!r}, mask_update={self.mask_update!r}"
+
+
+def max_pool_mask(
+    mask: Tensor,
+    kernel_size: int | tuple[int, int],
+    stride: int | tuple[int, int] | None = None,
+    padding: int | tuple[int, int] = 0,
+) -> Tensor:
+    """The mask beside a max pooling of the image: 1 where the window holds an observed pixel.
+
+    mask (N, 1, H, W) of 0s and 1s, any dtype -> (N, 1, H', W') in the same dtype; the arguments
+    are those of `torch.nn.functional.max_pool2d`.
+    """
+    values = mask if mask.is_floating_point() else mask.float()
+    return F.max_pool2d(values, kernel_size, stride, padding).to(mask.dtype)

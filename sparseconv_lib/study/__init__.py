@@ -1,0 +1,1 @@
+"""The study built on the library: data, protocols, trainings, records, statistics, figures."""

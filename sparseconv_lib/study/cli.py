@@ -1,0 +1,163 @@
+"""The command `sparseconv`, the same as `python -m sparseconv_lib`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from sparseconv_lib.study.grid import EXPERIMENTS, experiment
+from sparseconv_lib.study.protocol import ParameterError
+
+EPILOG = """\
+examples
+  sparseconv data mnist                  fetch and check the data
+  sparseconv missing                     what the published grid still lacks
+  sparseconv sweep mnist --seeds 1       one seed of every cell, on all cores
+  sparseconv sweep mnist --budget 90m    as much of the grid as 90 minutes hold
+  sparseconv table mnist --csv           every number, with its n, spread and device
+
+A sweep may be stopped at any time: run it again, and it goes on where it was.
+To run one page by hand:  papermill notebooks/mnist.ipynb out.ipynb -p sparsity 0.8
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sparseconv",
+        description="Runs the grid of the report and shows what it found.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    known = ", ".join(EXPERIMENTS)
+
+    data = commands.add_parser("data", help="fetch a data set into the user's cache, and check it")
+    data.add_argument("dataset", help="mnist")
+
+    sweep = commands.add_parser(
+        "sweep",
+        help="run what the grid lacks, through papermill",
+        description="Executes every page of the grid that lacks a record, the lowest seed first, "
+        "and publishes each page with its records as soon as it is whole.",
+    )
+    sweep.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help=known)
+    sweep.add_argument(
+        "--workers", type=int, help="pages at a time (default: the cores, or 1 with a GPU)"
+    )
+    sweep.add_argument("--seeds", type=int, help="seeds of each cell (default: the grid's)")
+    sweep.add_argument(
+        "--budget", help="start only pages that can end within this time: 90s, 8m, 1.5h"
+    )
+    sweep.add_argument("--dry-run", action="store_true", help="list the pages, run nothing")
+
+    missing = commands.add_parser(
+        "missing",
+        help="list the trainings that the grid lacks",
+        description="Lists the trainings that the published grid lacks, most valuable first. n "
+        "does not depend on the device. The last line is `missing: N`.",
+    )
+    missing.add_argument(
+        "experiments", nargs="*", metavar="EXPERIMENT", help=f"{known} (default: all)"
+    )
+
+    table = commands.add_parser("table", help="accuracies with n, mean, spread and device")
+    table.add_argument("experiment", metavar="EXPERIMENT", help=known)
+    table.add_argument("--csv", action="store_true", help="comma-separated, unrounded")
+    return parser
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from sparseconv_lib.study import data
+
+    dataset = data.load(arguments.dataset)
+    print(
+        f"{dataset.name}: {len(dataset.train_labels):,} training and "
+        f"{len(dataset.test_labels):,} test images, checked"
+    )
+    return 0
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from sparseconv_lib.study import sweep
+
+    budget = sweep.parse_budget(arguments.budget)
+    names = list(dict.fromkeys(arguments.experiments))
+    pages = sweep.missing_pages(names, arguments.seeds)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = arguments.workers
+    if workers is None:
+        workers = 1 if torch.cuda.is_available() else cores or 1
+    if workers < 1:
+        raise ParameterError(f"--workers is {workers}; give at least 1")
+    trainings = sum(len(sweep.missing_keys(page)) for page in pages)
+    print(f"{len(pages)} pages to run ({trainings} trainings), {workers} at a time", flush=True)
+    if arguments.dry_run:
+        for page in pages:
+            print(page.path)
+        return 0
+    done = sweep.sweep(pages, workers=workers, budget=budget)
+    failed = [page for page in done if page.error]
+    print(f"{len(done) - len(failed)} published, {len(failed)} failed", flush=True)
+    return 1 if failed else 0
+
+
+def _missing(arguments: argparse.Namespace) -> int:
+    from sparseconv_lib.study import sweep
+
+    names = list(dict.fromkeys(arguments.experiments)) or list(EXPERIMENTS)
+    count = 0
+    for page in sweep.missing_pages(names):
+        for key in sweep.missing_keys(page):
+            print(key)
+            count += 1
+    print(f"missing: {count}")
+    return 0
+
+
+def _table(arguments: argparse.Namespace) -> int:
+    from sparseconv_lib.study import tables
+
+    experiment(arguments.experiment)
+    table = tables.table(arguments.experiment)
+    if arguments.csv:
+        table.to_csv(sys.stdout, index=False)
+    elif table.empty:
+        print(
+            f"no records of {arguments.experiment}; run `sparseconv sweep {arguments.experiment}`"
+        )
+    else:
+        print(table.to_string(index=False, float_format=lambda value: f"{value:.4f}", na_rep="-"))
+    return 0
+
+
+COMMANDS = {"data": _data, "sweep": _sweep, "missing": _missing, "table": _table}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status: 0 done, 1 something failed, 2 wrong use."""
+    arguments = _parser().parse_args(argv)
+    from sparseconv_lib.study.data import DataError
+    from sparseconv_lib.study.records import RecordError
+    from sparseconv_lib.study.sweep import SweepError
+
+    try:
+        return COMMANDS[arguments.command](arguments)
+    except (ValueError, DataError, RecordError, SweepError) as error:
+        status = 2 if isinstance(error, ValueError) else 1
+        print(f"sparseconv: {error}", file=sys.stderr)
+        return status
+    except OSError as error:
+        print(f"sparseconv: {error}; check the folder and its permissions", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("sparseconv: stopped; run the same command to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

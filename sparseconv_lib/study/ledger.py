@@ -1,0 +1,97 @@
+"""The claim ledger: every claim of `results/verdicts.toml` with its rule and its verdict.
+
+    rows(accuracies) → one Row a claim      recorded(experiment, protocol) → accuracies
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sparseconv_lib.study import records, tables, verdicts
+from sparseconv_lib.study.verdicts import Accuracies, Claim, Contrast, Register, Verdict
+
+NOT_RUN = "not yet run"
+NOT_DECIDED = "not yet decided"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A claim, its rule in a sentence, and what has come of it so far."""
+
+    claim: Claim
+    rule: str
+    word: str  # one of verdicts.WORDS, NOT_RUN or NOT_DECIDED
+    reason: str  # a sentence; empty where word says it all
+    verdict: Verdict
+
+
+def recorded(experiment: str, protocol: str) -> Accuracies:
+    """(network, training sparsity, test sparsity) → {seed: accuracy}, from the records."""
+    return tables.accuracies(records.load(experiment, protocol))
+
+
+def rows(
+    accuracies: Callable[[str, str], Accuracies] = recorded, register: Register | None = None
+) -> list[Row]:
+    """A Row for every claim, in the file's order.
+
+    accuracies: (experiment, protocol) → accuracies, as `judge` takes them; the protocol is named
+    as in the file, with any change after a comma.
+    """
+    return [_row(claim, accuracies) for claim in (register or verdicts.load()).claims]
+
+
+def _row(claim: Claim, accuracies: Callable[[str, str], Accuracies]) -> Row:
+    if claim.rule.type == "arithmetic":
+        verdict = verdicts.judge(claim, {})
+        return Row(claim, rule_in_words(claim), NOT_DECIDED, "", verdict)
+    others = {
+        cell.protocol: accuracies(claim.experiment, cell.protocol)
+        for contrast in claim.contrasts()
+        for cell in (contrast.minuend, contrast.subtrahend)
+        if cell is not None and cell.protocol is not None
+    }
+    verdict = verdicts.judge(claim, accuracies(claim.experiment, claim.protocol), others)
+    if not any(cell["n"] for cell in verdict.cells):
+        return Row(claim, rule_in_words(claim), NOT_RUN, "", verdict)
+    return Row(claim, rule_in_words(claim), verdict.word, verdict.reason, verdict)
+
+
+def rule_in_words(claim: Claim) -> str:
+    """What "reproduced" asks for, in one sentence."""
+    rule = claim.rule
+    if rule.type == "arithmetic":
+        return "A count or a calculation decides; no training does."
+    seeds = f"; at least {rule.minimum_n} seeds."
+    if rule.type == "prediction":
+        assert claim.source is not None
+        m = len(claim.networks) * len(claim.source.sparsities)
+        how_many = {1: "The one value", 2: "Both values"}.get(m, f"All {m} values")
+        together = ", corrected for their number" if rule.correction == "bonferroni" else ""
+        level = f"{100 * (1 - rule.alpha):g} %"
+        return f"{how_many} of the source must lie where one more run of ours would ({level}{together}){seeds}"
+    contrasts = claim.contrasts()
+    bounds = list(dict.fromkeys(in_bounds(contrast) for contrast in contrasts))
+    if len(contrasts) == 1:
+        return f"{contrasts[0]} must be shown to lie {bounds[0]}{seeds}"
+    what = "differences" if contrasts[0].subtrahend is not None else "accuracies"
+    if rule.type in ("equivalence", "no_gain"):
+        a, b = claim.networks
+        return (
+            f"{a} − {b} must be shown to lie {bounds[0]} at each of {len(contrasts)} "
+            f"sparsities{seeds}"
+        )
+    return f"Each of {len(contrasts)} {what} must be shown to lie {' or '.join(bounds)}{seeds}"
+
+
+def in_bounds(contrast: Contrast) -> str:
+    """ "above −1 points", "below +0.5 points", "between 0 and 15 %": what is claimed of it."""
+    sign, unit = ("+", " points") if contrast.subtrahend is not None else ("", " %")
+    low, high = (
+        (f"{x:{sign}g}" if x else "0").replace("-", "−") for x in (contrast.low, contrast.high)
+    )
+    if math.isinf(contrast.low):
+        return f"below {high}{unit}"
+    if math.isinf(contrast.high):
+        return f"above {low}{unit}"
+    return f"between {low} and {high}{unit}"

@@ -1,0 +1,177 @@
+"""How one training is done: every choice that the source's text or code makes or leaves open."""
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from sparseconv_lib.layers import Scale
+from sparseconv_lib.masks import FIELDS
+from sparseconv_lib.networks import NETWORKS, BlockOrder
+
+
+class ParameterError(ValueError):
+    """A parameter that no run can use; the message is one line and names the remedy."""
+
+    def _render_traceback_(self) -> list[str]:
+        # Jupyter asks this of an exception: the message says all, so it stands alone.
+        return [f"ParameterError: {self}"]
+
+
+def _knob(default: Any, meaning: str) -> Any:
+    """A dataclass field with its meaning, from which the book's page of deviations is made."""
+    return field(default=default, metadata={"meaning": meaning})
+
+
+def whole_number(name: str, value: object, least: int) -> int:
+    """`value` as an int, or ParameterError unless it is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ParameterError(f"{name} is {value!r}; it must be a whole number, at least {least}")
+    return int(value)
+
+
+def _real(value: Any) -> bool:
+    return (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool)
+        and math.isfinite(float(value))
+    )
+
+
+def check_sparsity(value: Any, name: str = "sparsity") -> float:
+    """`value` as a float, or ParameterError unless it is a number with 0 <= value < 1."""
+    if not _real(value) or not 0.0 <= float(value) < 1.0:
+        raise ParameterError(
+            f"{name} is {value!r}; it must be a number from 0 (nothing missing) to below 1"
+        )
+    return float(value)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Every knob of one training. Two equal protocols with equal seeds give equal numbers.
+
+    Units: rates per step, epochs as passes over the training images, probabilities in [0, 1].
+    Raises ParameterError for values that make no sense.
+    """
+
+    dataset: Literal["mnist"] = _knob("mnist", "data set, with its usual test set")
+    epochs: int = _knob(2, "passes over the training images (with patience: at most)")
+    batch_size: int = _knob(4, "images a step")
+    optimiser: Literal["sgd", "adam"] = _knob("sgd", "optimiser")
+    learning_rates: tuple[float, ...] = _knob(
+        (1e-3,), "learning rate; of several, the best on the held-out images is used"
+    )
+    momentum: float = _knob(0.9, "momentum of SGD")
+    block_order: BlockOrder = _knob(
+        "text", "text: convolution, BatchNorm, ReLU, pooling; code: BatchNorm after the pooling"
+    )
+    batch_norm: bool = _knob(True, "BatchNorm after each convolution")
+    scale: Scale = _knob("mean", "normalisation of the sparse convolution; mean is Eq. 1")
+    evaluation: Literal["running", "batch"] = _knob(
+        "running", "BatchNorm statistics when testing: running means, or the test batch's own"
+    )
+    mask_kind: Literal["bernoulli", "block", "scan_line"] = _knob(
+        "bernoulli", "how pixels go missing"
+    )
+    masks: Literal["image", "epoch"] = _knob(
+        "image", "a training image keeps one mask, or draws a new one each epoch"
+    )
+    fill: float = _knob(0.0, "value of missing pixels, for images in [0, 1]")
+    held_out: int = _knob(0, "training images held out to choose the rate and the epoch")
+    patience: int = _knob(0, "epochs without a better held-out accuracy before stopping; 0: none")
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for knob in dataclasses.fields(self):
+            value, hint = getattr(self, knob.name), hints[knob.name]
+            if get_origin(hint) is Literal and value not in get_args(hint):
+                choices = ", ".join(map(repr, get_args(hint)))
+                raise ParameterError(f"{knob.name} is {value!r}; choose one of {choices}")
+            if hint is int:
+                least = 0 if knob.name in ("held_out", "patience") else 1
+                whole_number(knob.name, value, least)
+            if hint is float and not _real(value):
+                raise ParameterError(f"{knob.name} is {value!r}; give a finite number")
+            if hint is bool and not isinstance(value, bool):
+                raise ParameterError(f"{knob.name} is {value!r}; choose True or False")
+        if not 0.0 <= self.momentum < 1.0:
+            raise ParameterError(f"momentum is {self.momentum!r}; it must be from 0 to below 1")
+        rates = self.learning_rates
+        if not isinstance(rates, tuple) or not rates or not all(_real(r) and r > 0 for r in rates):
+            raise ParameterError(
+                f"learning_rates is {self.learning_rates!r}; give one or more positive numbers"
+            )
+        if (len(self.learning_rates) > 1 or self.patience) and not self.held_out:
+            raise ParameterError(
+                "a choice among learning rates, or patience, needs held-out images: set held_out"
+            )
+
+
+PRESETS: dict[str, Protocol] = {
+    # The source's text. It names neither batch size nor learning rate; batch 4 and 1e-3 are what
+    # its `Conv` and `SparseConv` notebooks use, and come near its Table 3.
+    "as_written": Protocol(),
+    # Its `ACC` notebook, which swept the sparsities: batch 64, BatchNorm last, never eval().
+    "as_coded": Protocol(batch_size=64, block_order="code", evaluation="batch"),
+    # Equal care for every network, so that what is said is about networks and not about a rate.
+    "fair": Protocol(
+        epochs=30,
+        batch_size=64,
+        learning_rates=(1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
+        masks="epoch",
+        held_out=10_000,
+        patience=3,
+    ),
+}
+
+
+def check_networks(names: object) -> tuple[str, ...]:
+    """Network names (a list, or one comma-separated string) as a tuple, each known and once."""
+    if isinstance(names, str):
+        names = [name.strip() for name in names.split(",")]
+    if not isinstance(names, Iterable):
+        raise ParameterError(f"networks is {names!r}; give one or more of {', '.join(NETWORKS)}")
+    chosen = tuple(names)
+    for name in chosen:
+        if name not in NETWORKS:
+            raise ParameterError(f"network {name!r} does not exist; known: {', '.join(NETWORKS)}")
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ParameterError(f"networks is {chosen!r}; name at least one, and each only once")
+    return chosen
+
+
+def preset(name: object) -> Protocol:
+    """The preset of that name, or ParameterError."""
+    if not isinstance(name, str) or name not in PRESETS:
+        raise ParameterError(f"protocol is {name!r}; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def check_parameter_names(known: Iterable[str], before: Iterable[str], now: Iterable[str]) -> None:
+    """Stops a notebook that was given a parameter it does not have.
+
+    papermill only warns of an unknown `-p name value` and runs with the defaults. It injects its
+    values as a cell behind the parameters, so a notebook calls this in the cell after that one,
+    with its `known` parameters, the global names `before` the parameters' cell and those of `now`.
+
+    Raises ParameterError naming the unknown parameters, and the known ones.
+    """
+    unknown = sorted(n for n in set(now) - set(before) - set(known) if not n.startswith("_"))
+    if unknown:
+        known = ", ".join(sorted(known))
+        raise ParameterError(f"unknown parameter {', '.join(unknown)}; known: {known}")
+
+
+assert set(get_args(get_type_hints(Protocol)["mask_kind"])) == set(FIELDS)
+
+
+def check_source(source: object) -> str:
+    """ "train" or "records", or ParameterError."""
+    if source not in ("train", "records"):
+        raise ParameterError(
+            f"source is {source!r}; choose 'train' (train now) or 'records' (show what was run)"
+        )
+    return str(source)

@@ -1,0 +1,246 @@
+"""One JSON file for each training: its configuration, what was measured, and where it came from.
+
+The key is (experiment, protocol, network, sparsity, seed); more seeds add files and never rewrite
+one. A file is written whole under another name and then renamed, and is validated when it is read.
+What every field means stands in results/README.md, which is made from `SCHEMA`.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study.paths import RESULTS
+from sparseconv_lib.study.protocol import ParameterError, Protocol, check_sparsity, whole_number
+
+VERSION = 1
+
+
+class RecordError(RuntimeError):
+    """A record that cannot be read; the message names the file, what is wrong, and the remedy."""
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """What makes a training this one and no other."""
+
+    experiment: str
+    protocol: str
+    network: str
+    sparsity: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.network not in NETWORKS:
+            raise ParameterError(f"network {self.network!r} does not exist")
+        check_sparsity(self.sparsity)
+        whole_number("seed", self.seed, 0)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.experiment} {self.protocol} {self.network} p={self.sparsity:g} seed {self.seed}"
+        )
+
+    def path(self, folder: Path = RESULTS) -> Path:
+        name = f"{self.network}-p{self.sparsity:.2f}-seed{self.seed}.json"
+        return folder / self.experiment / self.protocol / name
+
+
+def _object(meaning: str, **fields: dict[str, Any]) -> dict[str, Any]:
+    optional = {name for name, field in fields.items() if field.pop("optional", False)}
+    return {
+        "type": "object",
+        "description": meaning,
+        "properties": fields,
+        "required": [name for name in fields if name not in optional],
+        "additionalProperties": False,
+    }
+
+
+def _field(kind: str | list[str], meaning: str, **more: Any) -> dict[str, Any]:
+    return {"type": kind, "description": meaning, **more}
+
+
+_SHARE = {"minimum": 0, "maximum": 1}
+_HEX = {"pattern": "^[0-9a-f]{16,64}$"}
+
+SCHEMA: dict[str, Any] = _object(
+    "one training",
+    version=_field("integer", "version of this format", const=VERSION),
+    experiment=_field("string", "the notebook that ran it"),
+    protocol=_field("string", "name of the protocol"),
+    network=_field("string", "name of the network", enum=list(NETWORKS)),
+    sparsity=_field("number", "share of missing pixels in training", minimum=0, exclusiveMaximum=1),
+    seed=_field("integer", "seed of weights, order and masks", minimum=0),
+    knobs=_field("object", "every knob of the protocol, by name"),
+    epochs=_field(
+        "array",
+        "what was measured in each epoch",
+        minItems=1,
+        items=_object(
+            "one epoch",
+            loss=_field("number", "mean cross-entropy over the epoch's training images, nats"),
+            train_accuracy=_field("number", "accuracy over them, as they were trained", **_SHARE),
+            test_accuracy=_field("number", "accuracy after it, at the training sparsity", **_SHARE),
+            held_out_accuracy=_field(
+                "number", "accuracy on held-out images", optional=True, **_SHARE
+            ),
+            seconds=_field("number", "wall time", minimum=0),
+        ),
+    ),
+    curve=_field(
+        "array",
+        "mean training loss of each part of an epoch, in order (20 parts an epoch)",
+        items={"type": "number"},
+    ),
+    candidates=_field(
+        "array",
+        "the learning rates tried; the first with the best held-out accuracy was used",
+        minItems=1,
+        items=_object(
+            "one learning rate",
+            learning_rate=_field("number", "the rate", exclusiveMinimum=0),
+            epochs=_field("integer", "epochs trained", minimum=1),
+            best_epoch=_field("integer", "epoch whose weights were used, from 0", minimum=0),
+            held_out_accuracy=_field("number", "best held-out accuracy; 0 without such images"),
+        ),
+    ),
+    accuracy=_field(
+        "object",
+        "test sparsity, as text -> accuracy on the test images",
+        minProperties=1,
+        additionalProperties={"type": "number", **_SHARE},
+    ),
+    images=_object(
+        "number of images",
+        train=_field("integer", "trained on, held-out ones included", minimum=1),
+        test=_field("integer", "tested on", minimum=1),
+    ),
+    identity=_object(
+        "what decided the numbers",
+        code=_field("string", "hash of the syntax trees of the modules that train", **_HEX),
+        data=_field("string", "hash of the data set's files", **_HEX),
+        split=_field("string", "the split into training and test images"),
+        masks=_field("string", "hash of the test masks at the training sparsity", **_HEX),
+    ),
+    provenance=_object(
+        "where and when",
+        device=_field("string", "model of the processor or GPU"),
+        threads=_field("integer", "threads of a CPU training", minimum=1),
+        versions=_field("object", "python, torch, numpy, and cuda where used"),
+        started=_field("string", "UTC, ISO 8601"),
+        seconds=_field("number", "wall time of training and testing", minimum=0),
+        commit=_field("string", "of the code; +changes if files differed from it"),
+        page=_field("string", "the executed notebook, from the top folder"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A validated record. `content` is the JSON object that `SCHEMA` describes."""
+
+    content: dict[str, Any]
+
+    @property
+    def key(self) -> Key:
+        return Key(*(self.content[field.name] for field in dataclasses.fields(Key)))
+
+    @property
+    def accuracy(self) -> float:
+        """Test accuracy at the training sparsity, in [0, 1]."""
+        return self.accuracy_at(self.content["sparsity"])
+
+    def accuracy_at(self, sparsity: float) -> float:
+        """Test accuracy at `sparsity`. Raises KeyError if it was not tested there."""
+        return self.content["accuracy"][f"{sparsity:g}"]
+
+    @property
+    def protocol(self) -> Protocol:
+        knobs = self.content["knobs"]
+        return Protocol(**{**knobs, "learning_rates": tuple(knobs["learning_rates"])})
+
+    @property
+    def page(self) -> str:
+        return self.content["provenance"]["page"]
+
+
+@functools.cache
+def _validator() -> Any:
+    import jsonschema  # slow to import, and needed only where records are read or written
+
+    return jsonschema.Draft202012Validator(SCHEMA)
+
+
+def validated(content: object, where: str) -> Record:
+    """`content` as a Record, or RecordError naming `where` it stands and what is wrong."""
+    error = next(iter(_validator().iter_errors(content)), None)
+    if error is not None:
+        field = "/".join(map(str, error.absolute_path)) or "the file"
+        raise RecordError(f"{where}: {field}: {error.message[:120]}; {_REMEDY}")
+    assert isinstance(content, dict)
+    return Record(content)
+
+
+_REMEDY = "restore it with `git checkout`, or delete it and run `sparseconv sweep` again"
+
+
+def read(path: Path) -> Record:
+    """The record in `path`. Raises RecordError if it is cut, malformed, or under a wrong name."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(f"{path}: not a whole record ({error}); {_REMEDY}") from error
+    record = validated(content, str(path))
+    if path.parts[-3:] != record.key.path().parts[-3:]:
+        raise RecordError(f"{path}: holds the training {record.key}; {_REMEDY}")
+    return record
+
+
+def write(record: Record, folder: Path = RESULTS) -> Path:
+    """Writes the record to its place below `folder`, whole or not at all; returns the path.
+
+    Raises FileExistsError if that training has a record already: none is ever rewritten.
+    """
+    path = record.key.path(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    text = json.dumps(_rounded(record.content), indent=1, ensure_ascii=False) + "\n"
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(part, path)  # unlike a rename, fails where a record exists
+    except FileExistsError as error:
+        raise FileExistsError(f"{path}: this training has a record; none is rewritten") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to 7 significant digits, which is what float32 holds."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return value
+
+
+def load(experiment: str, protocol: str | None = None, folder: Path = RESULTS) -> list[Record]:
+    """Every record of an experiment (and protocol), ordered by key. Raises RecordError."""
+    return sorted(_each(experiment, protocol, folder), key=lambda record: record.key)
+
+
+def _each(experiment: str, protocol: str | None, folder: Path) -> Iterator[Record]:
+    for path in (folder / experiment).glob(f"{protocol or '*'}/*.json"):
+        yield read(path)

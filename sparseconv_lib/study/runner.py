@@ -1,0 +1,282 @@
+"""The trainings of one page: in worker processes on a CPU, with a progress bar, kept as they end.
+
+A page that a sweep runs finds the folder for its records in $SPARSECONV_STAGE. There each training
+is written as soon as it ends, and a page that is run again after an interruption takes it from
+there. Without that variable nothing is written: a notebook run by hand leaves no records.
+"""
+
+import concurrent.futures
+import functools
+import hashlib
+import multiprocessing
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sparseconv_lib.study import provenance, records
+from sparseconv_lib.study.data import Dataset
+from sparseconv_lib.study.protocol import Protocol
+from sparseconv_lib.study.records import Key, Record
+from sparseconv_lib.study.training import Images, Outcome, build, draw_masks, fit, prepare
+
+
+def run(
+    keys: Iterable[Key], protocol: Protocol, dataset: Dataset, processes: int | None = None
+) -> dict[Key, Record]:
+    """Trains every key, shows a bar for each, and returns their records in the order of `keys`.
+
+    On a CPU each training has a thread of its own, and `processes` run at a time: by default
+    $SPARSECONV_PROCESSES, else the number of cores this process may use. On a GPU they take turns.
+    """
+    keys = list(keys)
+    stage = os.environ.get("SPARSECONV_STAGE")
+    done: dict[Key, Record] = {}
+    if stage:
+        for key in keys:
+            if key.path(Path(stage)).exists():
+                done[key] = records.read(key.path(Path(stage)))
+                print(f"{key}: done before this page was interrupted")
+    todo = [key for key in keys if key not in done]
+    if processes is None:
+        processes = int(os.environ.get("SPARSECONV_PROCESSES", 0)) or _cores()
+    in_turn = torch.cuda.is_available() or min(processes, len(todo)) == 1
+
+    with _Progress(todo) as progress:
+        if in_turn:
+            for key in todo:
+                record = train_one(key, protocol, dataset, functools.partial(progress.show, key))
+                done[key] = _keep(record, stage)
+        elif todo:
+            done |= _train_in_processes(todo, protocol, dataset, processes, progress, stage)
+    return {key: done[key] for key in keys}
+
+
+class _Progress:
+    """One bar over all trainings of a page.
+
+    A notebook that papermill runs has no terminal, but papermill may: the bar goes there. In
+    Jupyter it goes into the notebook, and in a sweep, which has its own reports, nowhere.
+    """
+
+    def __init__(self, keys: list[Key]) -> None:
+        self.share = dict.fromkeys(keys, 0.0)
+        terminal = _terminal()
+        self.bar = tqdm(
+            total=100 * len(keys),
+            desc=f"{len(keys)} trainings",
+            bar_format="{desc}: {percentage:3.0f} %|{bar:30}| {elapsed}, {remaining} left",
+            file=terminal or sys.stderr,
+            disable="SPARSECONV_STAGE" in os.environ or not keys,
+            leave=False,
+            mininterval=0.5,
+        )
+
+    def show(self, key: Key, share: float) -> None:
+        self.share[key] = share
+        self.bar.update(100 * sum(self.share.values()) - self.bar.n)
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+
+def _terminal() -> TextIO | None:
+    """The terminal behind this process or, in a Jupyter kernel, behind who started it."""
+    # ipykernel puts a pipe in the place of the standard error and keeps a copy of the original.
+    kept = getattr(sys.stderr, "_original_stdstream_copy", None)
+    if isinstance(kept, int) and os.isatty(kept):
+        return open(os.dup(kept), "w", encoding="utf-8")
+    return None
+
+
+def masked_example(
+    dataset: Dataset, protocol: Protocol, seed: int, sparsities: Iterable[float]
+) -> tuple[np.ndarray, dict[float, np.ndarray], int]:
+    """The first test image (H, W), its mask at each sparsity as training draws it, its label."""
+    first = Images(dataset.test_images[:1], dataset.test_labels[:1])
+    masks = {p: draw_masks(protocol, first, p, seed, "test")[0, 0].numpy() for p in sparsities}
+    return first.pixels[0, 0].numpy(), masks, int(first.labels[0])
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _keep(record: Record, stage: str | None) -> Record:
+    if stage:
+        records.write(record, Path(stage))
+    return record
+
+
+def train_one(
+    key: Key,
+    protocol: Protocol,
+    dataset: Dataset,
+    progress: Callable[[float], None] | None = None,
+) -> Record:
+    """One training in this process, on the GPU if there is one, else on one thread; its record."""
+    started = datetime.now(UTC)
+    provenance.code_identity()  # remembered now, lest the files change while it trains
+    train = Images(dataset.train_images, dataset.train_labels)
+    test = Images(dataset.test_images, dataset.test_labels)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    threads = torch.get_num_threads()
+    if device == "cpu":
+        # At the source's batch sizes a second thread gains nothing, and would change the digits.
+        torch.set_num_threads(1)
+    try:
+        outcome = fit(
+            protocol,
+            key.network,
+            key.sparsity,
+            key.seed,
+            train,
+            test,
+            device=device,
+            progress=progress,
+        )
+    finally:
+        torch.set_num_threads(threads)
+    masks = draw_masks(protocol, test, key.sparsity, key.seed, "test")
+    if key.seed == 0 and (stage := os.environ.get("SPARSECONV_STAGE")):
+        _leave_example(key, protocol, outcome, test, masks, Path(stage))
+    return as_record(key, protocol, dataset, outcome, masks, device, started)
+
+
+def _leave_example(
+    key: Key, protocol: Protocol, outcome: Outcome, test: Images, masks: Tensor, stage: Path
+) -> None:
+    """What a chapter shows of this training without data or weights, beside its record (.npz).
+
+    The first test image and its mask, the maps of the first convolution, the class probabilities.
+    Maps are stored as uint8 between their own minimum and maximum.
+    """
+    net = build(protocol, key.network, key.seed)
+    net.load_state_dict(outcome.weights)
+    net.eval()
+    seen: list[Tensor] = []
+    hook = net.convolutions[0].register_forward_hook(
+        lambda _, __, output: seen.append(output[0] if isinstance(output, tuple) else output)
+    )
+    with torch.no_grad():
+        x, mask = prepare(test.pixels[:1].cpu(), masks[:1].cpu(), protocol.fill)
+        probabilities = net(x, mask).softmax(1)[0]
+    hook.remove()
+    maps = seen[0][0]  # (C, H, W)
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    quantised = ((maps - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8)
+    path = key.path(stage).with_suffix(".npz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path,
+        image=test.pixels[0].cpu().numpy(),
+        mask=masks[0, 0].cpu().numpy(),
+        label=int(test.labels[0]),
+        maps=quantised.numpy(),
+        maps_low=low.flatten().numpy(),
+        maps_high=high.flatten().numpy(),
+        probabilities=probabilities.numpy(),
+    )
+
+
+def as_record(
+    key: Key,
+    protocol: Protocol,
+    dataset: Dataset,
+    outcome: Outcome,
+    test_masks: Tensor,
+    device: str,
+    started: datetime,
+) -> Record:
+    """The record of one training; `test_masks` are those at the training sparsity."""
+    where = {"device": provenance.device_name(device)}
+    content = {
+        "version": records.VERSION,
+        **asdict(key),
+        "knobs": {**asdict(protocol), "learning_rates": list(protocol.learning_rates)},
+        "epochs": outcome.epochs,
+        "curve": outcome.curve,
+        "candidates": outcome.candidates,
+        "accuracy": {f"{q:g}": accuracy for q, accuracy in outcome.accuracy.items()},
+        "images": {"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
+        "identity": {
+            "code": provenance.code_identity(),
+            "data": dataset.identity,
+            "split": "standard",
+            "masks": hashlib.sha256(np.packbits(test_masks.cpu().numpy()).tobytes()).hexdigest()[
+                :16
+            ],
+        },
+        "provenance": {
+            **where,
+            "threads": 1 if device == "cpu" else torch.get_num_threads(),
+            "versions": provenance.versions(),
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": outcome.seconds,
+            "commit": provenance.commit(),
+            "page": os.environ.get("SPARSECONV_PAGE", "none"),
+        },
+    }
+    return records.validated(content, str(key))
+
+
+# Set in each worker process when it starts: the data set travels once, not with every training.
+_worker_dataset: Dataset | None = None
+_worker_queue: Any = None
+
+
+def _start_worker(dataset: Dataset, queue: Any) -> None:
+    global _worker_dataset, _worker_queue
+    torch.set_num_threads(1)
+    _worker_dataset, _worker_queue = dataset, queue
+
+
+def _train_in_worker(key: Key, protocol: Protocol) -> Record:
+    assert _worker_dataset is not None
+    return train_one(key, protocol, _worker_dataset, lambda share: _worker_queue.put((key, share)))
+
+
+def _train_in_processes(
+    keys: list[Key],
+    protocol: Protocol,
+    dataset: Dataset,
+    processes: int,
+    progress: _Progress,
+    stage: str | None,
+) -> dict[Key, Record]:
+    spawn = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half-alive
+    queue = spawn.Queue()
+
+    def show_progress() -> None:
+        while (message := queue.get()) is not None:
+            progress.show(*message)
+
+    watcher = threading.Thread(target=show_progress, daemon=True)
+    watcher.start()
+    done: dict[Key, Record] = {}
+    with concurrent.futures.ProcessPoolExecutor(
+        min(processes, len(keys)), spawn, _start_worker, (dataset, queue)
+    ) as pool:
+        futures = {pool.submit(_train_in_worker, key, protocol): key for key in keys}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                done[futures[future]] = _keep(future.result(), stage)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    queue.put(None)
+    watcher.join()
+    return done

@@ -1,0 +1,183 @@
+"""Means, intervals and tests over a handful of seeds.
+
+Pure functions of plain numbers. A value is an accuracy, a fraction in [0, 1], or a difference of
+two; the unit is the training seed, so everything here is conditional on one split and one test
+set. All intervals and tests are Student's: seeds are taken as independent and roughly normal.
+
+Too little data shows nothing: with n = 1 an interval is (nan, nan) and a test's p is 1. A spread
+of zero is believed: the interval is a point, and p is 0 or 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+# Accuracies are multiples of 1 / (test images); anything this small is floating-point rounding.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Summary:
+    """n values: their mean, standard deviation (n − 1) and the t interval of the mean."""
+
+    n: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A test's p-value, and whether it shows (p < alpha) what it set out to show."""
+
+    p: float
+    shown: bool
+
+
+def summarise(values: Iterable[float], confidence: float = 0.95) -> Summary:
+    """Mean, spread and t interval of the mean: mean ± t_{n−1, 1−α/2} · sd / √n  (Student, 1908).
+
+    With n = 1 there is no spread to speak of: sd, low and high are nan. n = 0 raises ValueError.
+    """
+    x = _values(values)
+    _check_probability("confidence", confidence)
+    mean, sd = _mean_sd(x)
+    half = _t_quantile(x.size, 1 - confidence) * sd / math.sqrt(x.size)
+    return Summary(x.size, mean, sd, mean - half, mean + half)
+
+
+def prediction_interval(
+    values: Iterable[float], confidence: float = 0.95, comparisons: int = 1
+) -> tuple[float, float]:
+    """Where one more run would fall: mean ± t_{n−1, 1−α/(2m)} · sd · √(1 + 1/n).
+
+    Hahn & Meeker, Statistical Intervals, 1991, §4.7; with m = `comparisons` > 1, Bonferroni's
+    bound makes the m intervals hold together. This, not the interval of the mean, is what a
+    single value published elsewhere is compared with. n = 1 gives (nan, nan).
+    """
+    x = _values(values)
+    _check_probability("confidence", confidence)
+    if comparisons < 1:
+        raise ValueError(f"comparisons must be at least 1, not {comparisons}")
+    mean, sd = _mean_sd(x)
+    half = _t_quantile(x.size, (1 - confidence) / comparisons) * sd * math.sqrt(1 + 1 / x.size)
+    return mean - half, mean + half
+
+
+def paired(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> list[float]:
+    """a − b, seed by seed, for the seeds that both hold, in a's order; [] if they share none."""
+    return [a[seed] - b[seed] for seed in a if seed in b]
+
+
+def paired_difference(
+    a: Mapping[Hashable, float], b: Mapping[Hashable, float], confidence: float = 0.95
+) -> Summary:
+    """Summary of a − b over the seeds that both hold: the paired t interval (Student, 1908).
+
+    a and b map seed → accuracy. Pairing pays because trainings with the same seed share order
+    and masks. Raises ValueError when there is no common seed.
+    """
+    differences = paired(a, b)
+    if not differences:
+        raise ValueError(f"no common seed: {sorted(map(str, a))} and {sorted(map(str, b))}")
+    return summarise(differences, confidence)
+
+
+def p_above(values: Iterable[float], bound: float) -> float:
+    """One-sided t test of "the mean is > bound": p = P(T_{n−1} ≥ (mean − bound) / (sd / √n)).
+
+    n = 1 gives 1. With sd = 0, p is 0 where the mean is above the bound and 1 where it is not.
+    """
+    x = _values(values)
+    mean, sd = _mean_sd(x)
+    if x.size == 1:
+        return 1.0
+    if sd == 0:
+        return 0.0 if mean - bound > _ROUNDING else 1.0
+    return float(stats.t.sf((mean - bound) / (sd / math.sqrt(x.size)), x.size - 1))
+
+
+def p_below(values: Iterable[float], bound: float) -> float:
+    """One-sided t test of "the mean is < bound": `p_above` mirrored."""
+    return p_above([-v for v in values], -bound)
+
+
+def equivalence(differences: Iterable[float], margin: float, alpha: float = 0.05) -> Decision:
+    """TOST: is the mean difference inside (−margin, +margin)?  p = max of the two one-sided p.
+
+    Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987. Shown just when the 1 − 2α
+    interval of the mean lies inside the margin.
+    """
+    d = list(differences)
+    _check_test(margin, alpha)
+    return _decision(max(p_above(d, -margin), p_below(d, margin)), alpha)
+
+
+def noninferiority(differences: Iterable[float], margin: float, alpha: float = 0.05) -> Decision:
+    """Is the mean difference > −margin?  One half of `equivalence`."""
+    _check_test(margin, alpha)
+    return _decision(p_above(differences, -margin), alpha)
+
+
+def no_gain(differences: Iterable[float], margin: float, alpha: float = 0.05) -> Decision:
+    """Is the mean difference < +margin, so that any gain is below it?  The other half."""
+    _check_test(margin, alpha)
+    return _decision(p_below(differences, margin), alpha)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the order given: p̃_(i) = max_{j ≤ i} min(1, (m − j + 1) · p_(j)).
+
+    Holm, Scandinavian Journal of Statistics 6, 1979. Rejecting where p̃ < α keeps the chance of
+    any false rejection among the m tests at α, whatever their dependence.
+    """
+    p = np.asarray(list(p_values), dtype=float)
+    if not np.all((p >= 0) & (p <= 1)):  # nan fails too
+        raise ValueError(f"p-values must lie in [0, 1]: {p.tolist()}")
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(np.minimum(1.0, p[order] * np.arange(p.size, 0, -1)))
+    adjusted = np.empty_like(p)
+    adjusted[order] = steps
+    return adjusted.tolist()
+
+
+def _values(values: Iterable[float]) -> np.ndarray:
+    x = np.asarray(list(values), dtype=float)
+    if x.ndim != 1 or x.size == 0:
+        raise ValueError("no values: at least one is needed")
+    if not np.all(np.isfinite(x)):
+        raise ValueError(f"values must be finite: {x.tolist()}")
+    return x
+
+
+def _mean_sd(x: np.ndarray) -> tuple[float, float]:
+    if x.size == 1:
+        return float(x[0]), math.nan
+    sd = float(x.std(ddof=1))
+    return float(x.mean()), sd if sd > _ROUNDING else 0.0
+
+
+def _t_quantile(n: int, alpha: float) -> float:
+    """t_{n−1, 1−α/2}; nan for n = 1."""
+    return float(stats.t.isf(alpha / 2, n - 1)) if n > 1 else math.nan
+
+
+def _decision(p: float, alpha: float) -> Decision:
+    return Decision(p, p < alpha)
+
+
+def _check_probability(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"{name} must lie between 0 and 1, not {value}")
+
+
+def _check_test(margin: float, alpha: float) -> None:
+    if not margin >= 0:
+        raise ValueError(f"the margin must not be negative: {margin}")
+    _check_probability("alpha", alpha)

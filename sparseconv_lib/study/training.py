@@ -1,0 +1,311 @@
+"""One training: fit a network at one sparsity, evaluate it at one or more.
+
+Everything random comes from the seed, in separate streams for weights, order and masks, all drawn
+on the CPU; so trainings are paired across networks and the masks are the same on every device.
+The data set stays on the device as uint8 and is scaled, masked and filled there, some thousand
+images at a time; the loop over batches reads nothing back.
+"""
+
+import copy
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sparseconv_lib.masks import FIELDS, observe, observed
+from sparseconv_lib.networks import TABLE_1, ClassificationNet, seed_weights, stream_seed
+from sparseconv_lib.study.protocol import Protocol, check_sparsity, whole_number
+
+ARCHITECTURES = {"mnist": TABLE_1}
+PARTS_OF_AN_EPOCH = 20  # the training loss is recorded this often
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of one data set: pixels uint8 (N, C, H, W), labels int64 (N,), on one device."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    def to(self, device: torch.device) -> "Images":
+        return Images(self.pixels.to(device), self.labels.to(device))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: Tensor | slice) -> "Images":
+        return Images(self.pixels[index], self.labels[index])
+
+
+@dataclass
+class Outcome:
+    """What one training gave. Accuracies are fractions in [0, 1]; losses are in nats."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)  # loss, accuracies, seconds
+    curve: list[float] = field(default_factory=list)  # mean loss of each part of an epoch
+    candidates: list[dict[str, float]] = field(default_factory=list)  # learning rates tried
+    accuracy: dict[float, float] = field(default_factory=dict)  # test sparsity -> accuracy
+    correct: dict[float, Tensor] = field(default_factory=dict)  # test sparsity -> bool (N_test,)
+    seconds: float = 0.0
+    weights: dict[str, Tensor] = field(default_factory=dict)  # state_dict, on the CPU
+
+
+def build(protocol: Protocol, network: str, seed: int) -> ClassificationNet:
+    """The network before training, on the CPU, its weights drawn from `seed`."""
+    net = ClassificationNet(
+        network,
+        ARCHITECTURES[protocol.dataset],
+        block_order=protocol.block_order,
+        batch_norm=protocol.batch_norm,
+        scale=protocol.scale,
+    )
+    seed_weights(net, seed)
+    return net
+
+
+def draw_masks(protocol: Protocol, images: Images, sparsity: float, seed: int, use: str) -> Tensor:
+    """Masks for `images`: bool (N, 1, H, W) on their device; `use` names the stream of the seed."""
+    generator = torch.Generator().manual_seed(stream_seed(seed, f"{use} masks"))
+    draw = FIELDS[protocol.mask_kind]
+    height, width = images.pixels.shape[2:]
+    masks = []
+    for start in range(0, len(images), 4096):  # a field is four times the size of its mask
+        count = min(4096, len(images) - start)
+        mask = observed(draw(count, height, width, generator), sparsity)
+        masks.append(mask.to(images.pixels.device))
+    return torch.cat(masks)
+
+
+def prepare(pixels: Tensor, masks: Tensor, fill: float) -> tuple[Tensor, Tensor]:
+    """uint8 pixels (N, C, H, W) and bool masks -> images in [0, 1] with holes, masks, float32."""
+    return observe(pixels.float() / 255, masks, fill), masks.float()
+
+
+@torch.no_grad()
+def predict_correct(net: nn.Module, protocol: Protocol, images: Images, masks: Tensor) -> Tensor:
+    """Whether each image is classified correctly: bool (N,), on the images' device."""
+    # With the batch's own statistics the result depends on the batch, so it is the training's.
+    batch = protocol.batch_size if protocol.evaluation == "batch" else 1000
+    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    was_training = net.training
+    net.train(protocol.evaluation == "batch")
+    correct = []
+    for start in range(0, len(images), batch):
+        part = slice(start, start + batch)
+        x, mask = prepare(images.pixels[part], masks[part], protocol.fill)
+        correct.append(net(x, mask).argmax(1) == images.labels[part])
+    for name, buffer in net.named_buffers():  # testing must leave no trace in the network
+        buffer.copy_(before[name])
+    net.train(was_training)
+    return torch.cat(correct)
+
+
+def fit(
+    protocol: Protocol,
+    network: str,
+    sparsity: float,
+    seed: int,
+    train: Images,
+    test: Images,
+    *,
+    test_sparsities: tuple[float, ...] | None = None,
+    device: torch.device | str | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Outcome:
+    """Trains `network` at `sparsity` and tests it.
+
+    Args:
+        protocol, network, sparsity, seed: the training's key.
+        train, test: the data set.
+        test_sparsities: sparsities to test at after training; by default the training sparsity.
+        device: by default the GPU if there is one.
+        progress: called with the share of the training done, at most 1, some times an epoch.
+
+    Returns an Outcome. On one machine, device and number of threads, the same call gives the same
+    weights, bit for bit.
+
+    Raises ParameterError for a sparsity outside [0, 1) or a negative seed.
+    """
+    check_sparsity(sparsity)
+    whole_number("seed", seed, 0)
+    tests = tuple(check_sparsity(q, "test sparsity") for q in test_sparsities or (sparsity,))
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    started = time.perf_counter()
+    outcome = Outcome()
+    with _reproducible(protocol):
+        train, test = train.to(device), test.to(device)
+        held_out = train[:0]
+        if protocol.held_out:
+            if protocol.held_out >= len(train):
+                raise ValueError(f"cannot hold out {protocol.held_out} of {len(train)} images")
+            shuffle = torch.Generator().manual_seed(stream_seed(seed, "held-out images"))
+            index = torch.randperm(len(train), generator=shuffle).to(device)
+            held_out, train = train[index[: protocol.held_out]], train[index[protocol.held_out :]]
+
+        best: _Candidate | None = None
+        for i, rate in enumerate(protocol.learning_rates):
+            share = _part_of(progress, i, len(protocol.learning_rates))
+            candidate = _fit_one_rate(
+                protocol, network, sparsity, seed, rate, train, held_out, test, device, share
+            )
+            outcome.candidates.append(
+                {
+                    "learning_rate": rate,
+                    "epochs": len(candidate.epochs),
+                    "best_epoch": candidate.best_epoch,
+                    "held_out_accuracy": candidate.held_out_accuracy,
+                }
+            )
+            if best is None or candidate.held_out_accuracy > best.held_out_accuracy:
+                best = candidate
+        assert best is not None
+        outcome.epochs, outcome.curve = best.epochs, best.curve
+        for q in tests:
+            correct = predict_correct(
+                best.net, protocol, test, draw_masks(protocol, test, q, seed, "test")
+            )
+            outcome.correct[q] = correct.cpu()
+            outcome.accuracy[q] = correct.double().mean().item()
+    outcome.weights = {name: value.cpu() for name, value in best.net.state_dict().items()}
+    outcome.seconds = time.perf_counter() - started
+    return outcome
+
+
+@dataclass
+class _Candidate:
+    """One learning rate's training; the network as it was after its best epoch."""
+
+    net: ClassificationNet
+    epochs: list[dict[str, float]]
+    curve: list[float]
+    best_epoch: int
+    held_out_accuracy: float
+
+
+def _fit_one_rate(
+    protocol: Protocol,
+    network: str,
+    sparsity: float,
+    seed: int,
+    rate: float,
+    train: Images,
+    held_out: Images,
+    test: Images,
+    device: torch.device,
+    progress: Callable[[float], None] | None,
+) -> _Candidate:
+    net = build(protocol, network, seed).to(device)
+    if protocol.optimiser == "sgd":
+        optimiser: torch.optim.Optimizer = torch.optim.SGD(
+            net.parameters(), rate, protocol.momentum, fused=True
+        )
+    else:
+        optimiser = torch.optim.Adam(net.parameters(), rate, fused=True)
+    order = torch.Generator().manual_seed(stream_seed(seed, "order"))
+    test_masks = draw_masks(protocol, test, sparsity, seed, "test")
+    held_out_masks = None
+    if len(held_out):
+        held_out_masks = draw_masks(protocol, held_out, sparsity, seed, "held-out")
+    # A part is a whole number of batches, so that batches do not depend on how often we record.
+    steps = -(-len(train) // protocol.batch_size)
+    part = -(-steps // PARTS_OF_AN_EPOCH) * protocol.batch_size
+
+    best = _Candidate(net, [], [], 0, 0.0)
+    best_state: dict[str, Tensor] | None = None
+    for epoch in range(protocol.epochs):
+        started = time.perf_counter()
+        if epoch == 0 or protocol.masks == "epoch":
+            masks = draw_masks(protocol, train, sparsity, seed, f"training epoch {epoch}")
+        net.train()
+        losses: list[Tensor] = []  # sum over the images of each part
+        correct = torch.zeros((), dtype=torch.int64, device=device)
+        permutation = torch.randperm(len(train), generator=order).to(device)
+        for index in permutation.split(part):
+            x, mask = prepare(train.pixels[index], masks[index], protocol.fill)
+            labels = train.labels[index]
+            outputs: list[Tensor] = []
+            batches = (t.split(protocol.batch_size) for t in (x, mask, labels))
+            for xb, mb, yb in zip(*batches, strict=True):
+                optimiser.zero_grad()
+                logits = net(xb, mb)
+                F.cross_entropy(logits, yb).backward()
+                optimiser.step()
+                outputs.append(logits.detach())
+            logits = torch.cat(outputs)
+            losses.append(F.cross_entropy(logits, labels, reduction="sum"))
+            correct += (logits.argmax(1) == labels).sum()
+            if progress:
+                done = (epoch + len(losses) * part / len(train)) / protocol.epochs
+                progress(min(done, 1.0))
+        sizes = [len(index) for index in permutation.split(part)]
+        best.curve += [loss.item() / size for loss, size in zip(losses, sizes, strict=True)]
+        measured = {
+            "loss": sum(loss.item() for loss in losses) / len(train),
+            "train_accuracy": correct.item() / len(train),
+            "test_accuracy": _accuracy(net, protocol, test, test_masks),
+        }
+        if held_out_masks is not None:
+            accuracy = measured["held_out_accuracy"] = _accuracy(
+                net, protocol, held_out, held_out_masks
+            )
+            if best_state is None or accuracy > best.held_out_accuracy:
+                best_state = copy.deepcopy(net.state_dict())
+                best.best_epoch, best.held_out_accuracy = epoch, accuracy
+        else:
+            best.best_epoch = epoch
+        measured["seconds"] = time.perf_counter() - started
+        best.epochs.append(measured)
+        if protocol.patience and epoch - best.best_epoch >= protocol.patience:
+            break
+    if best_state is not None:
+        net.load_state_dict(best_state)
+    if progress:
+        progress(1.0)
+    return best
+
+
+def _accuracy(net: nn.Module, protocol: Protocol, images: Images, masks: Tensor) -> float:
+    return predict_correct(net, protocol, images, masks).double().mean().item()
+
+
+def _part_of(
+    progress: Callable[[float], None] | None, i: int, of: int
+) -> Callable[[float], None] | None:
+    return None if progress is None else lambda share: progress((i + share) / of)
+
+
+@contextmanager
+def _reproducible(protocol: Protocol) -> Iterator[None]:
+    """Deterministic kernels only, and for very small batches on a CPU the plain ones.
+
+    oneDNN's convolutions set up more than they compute for a batch of 4: without them a training
+    of the source's MNIST network takes a sixth less time.
+    """
+    # cuBLAS reads this when it starts; PyTorch asks for it before it calls itself deterministic.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+    memory: Any = torch.utils.deterministic  # a module whose attributes are properties
+    fill = memory.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    # Nothing here reads memory that it has not written, and filling it takes time.
+    memory.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = False
+    onednn = torch.backends.mkldnn.enabled and protocol.batch_size > 16
+    try:
+        with warnings.catch_warnings():
+            # The switch itself warns of a GPU format that has nothing to do with it.
+            warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")
+            with torch.backends.mkldnn.flags(enabled=onednn):
+                yield
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        memory.fill_uninitialized_memory = fill
+        torch.backends.cudnn.benchmark = benchmark
