@@ -172,7 +172,9 @@ def _claimed(page: Page, root: Path) -> Iterator[Path | None]:
 
     stage = root / "results" / ".partial" / page.experiment / page.name
     stage.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(stage.with_suffix(".lock"))  # let go by the system if we are killed
+    lock = filelock.FileLock(
+        stage.with_name(f"{page.name}.lock")
+    )  # the system lets go if we are killed
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
@@ -200,7 +202,7 @@ def _execute(page: Page, stage: Path) -> None:
     notebook.cells[
         0
     ].source = f"{title}: p = {page.sparsity:g}, seed {page.seed}, {page.protocol}\n{rest}"
-    part = stage / "page.ipynb.part"
+    part = stage / "part.ipynb"
     given = {"SPARSECONV_STAGE": str(stage / "records"), "SPARSECONV_PAGE": str(page.path)}
     os.environ.update(given)
     papermill.execute_notebook(
