@@ -31,8 +31,8 @@ from sparseconv_lib.study import data, figures, records, report, runner
 from sparseconv_lib.study.protocol import (
     check_networks,
     check_parameter_names,
-    check_sparsity,
     check_source,
+    check_sparsity,
     preset,
     whole_number,
 )
@@ -113,7 +113,7 @@ display(HTML(figures.training_curves(trained)))
 display(HTML(report.run_table(trained, keys)))
 
 # %% tags=["hide-input", "chapter"]
-display(HTML(report.beside_recorded(trained, "mnist", "mnist-table-3")))
+print(report.beside_recorded(trained, "mnist", "mnist-table-3"))
 
 # %% [markdown] tags=["chapter"]
 # ## All sparsities
@@ -137,7 +137,7 @@ display(HTML(report.difference_figure("mnist", protocol, "ConvNet")))
 # By the rules that were committed before the first run.
 
 # %% tags=["hide-input", "chapter"]
-display(HTML(report.verdict_table("mnist", protocol)))
+display(HTML(report.verdict_table("mnist")))
 
 # %% [markdown] tags=["chapter", "probe"]
 # ## Does training still work?
@@ -146,4 +146,4 @@ display(HTML(report.verdict_table("mnist", protocol)))
 # these digits with the committed ones.
 
 # %% tags=["hide-input", "chapter", "probe"]
-report.print_probe(knobs)
+print(report.probe_report(protocol))

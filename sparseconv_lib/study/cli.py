@@ -1,11 +1,11 @@
 """The command `sparseconv`, the same as `python -m sparseconv_lib`."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
 from sparseconv_lib.study.grid import EXPERIMENTS, experiment
+from sparseconv_lib.study.processes import usable_cores
 from sparseconv_lib.study.protocol import ParameterError
 
 EPILOG = """\
@@ -63,6 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     table = commands.add_parser("table", help="accuracies with n, mean, spread and device")
     table.add_argument("experiment", metavar="EXPERIMENT", help=known)
     table.add_argument("--csv", action="store_true", help="comma-separated, unrounded")
+
+    commands.add_parser(
+        "probe",
+        help="after a change of the code: record whether it changed the numbers",
+        description="Trains every network for a few steps on generated images and keeps the "
+        "digits in results/probes.json under the identity of today's code. Where two identities "
+        "have the same digits, the book takes their records for the same.",
+    )
     return parser
 
 
@@ -85,10 +93,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
     budget = sweep.parse_budget(arguments.budget)
     names = list(dict.fromkeys(arguments.experiments))
     pages = sweep.missing_pages(names, arguments.seeds)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     workers = arguments.workers
     if workers is None:
-        workers = 1 if torch.cuda.is_available() else cores or 1
+        workers = 1 if torch.cuda.is_available() else usable_cores()
     if workers < 1:
         raise ParameterError(f"--workers is {workers}; give at least 1")
     trainings = sum(len(sweep.missing_keys(page)) for page in pages)
@@ -132,7 +139,19 @@ def _table(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"data": _data, "sweep": _sweep, "missing": _missing, "table": _table}
+def _probe(arguments: argparse.Namespace) -> int:
+    from sparseconv_lib.study import probe, provenance
+
+    digits = probe.run_all()
+    probe.save(digits)
+    print(f"{len(digits)} probes of code {provenance.code_identity()} in {probe.PROBES.name}")
+    for identity, others in probe.load().items():
+        same = sum(name in others and probe.agree(digits[name], others[name]) for name in digits)
+        print(f"{identity}: {same} of {len(digits)} give today's digits")
+    return 0
+
+
+COMMANDS = {"data": _data, "sweep": _sweep, "missing": _missing, "table": _table, "probe": _probe}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -408,7 +408,7 @@ def _unpickle(content: bytes):
     return _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()  # Python 2 wrote it
 
 
-def _convert(parts) -> dict[str, bytes]:
+def _convert(parts: Any) -> dict[str, bytes]:
     """The raw files of the package's three parts (training, validation, test).
 
     Each part is (images float32 (N, 784) of pixel / 256, labels int64 (N,)).

@@ -124,8 +124,7 @@ def rows() -> list[Row]:
         for knob in fields(Protocol)
     ]
     beyond = [
-        Row(name, "", text, code, dict.fromkeys(PRESETS, ours))
-        for name, text, code, ours in BEYOND
+        Row(name, "", text, code, dict.fromkeys(PRESETS, ours)) for name, text, code, ours in BEYOND
     ]
     return known + beyond
 

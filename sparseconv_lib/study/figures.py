@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sparseconv_lib.study.records import Record
+from sparseconv_lib.study.statistics import Summary
 from sparseconv_lib.study.training import PARTS_OF_AN_EPOCH
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart; one colour, line
@@ -102,3 +103,69 @@ def training_curves(trained: Sequence[Record]) -> str:
         f"Training loss, the mean over each {PARTS_OF_AN_EPOCH}th part of an epoch.",
         f"Training loss against epoch on a logarithmic scale. {ends}.",
     )
+
+
+def accuracy_by_sparsity(
+    cells: dict[str, dict[float, Summary]], source: dict[str, dict[float, float]], claim: str
+) -> str:
+    """Figure 4 of the source: accuracy against sparsity, ours with 95 % intervals.
+
+    cells: network -> sparsity -> Summary; source: network -> sparsity -> accuracy. `claim` is a
+    sentence for the caption.
+    """
+    figure, (axis, detail) = new_figure(7.6, 3.6, 1, 2)
+    for panel in (axis, detail):
+        for i, (network, by_sparsity) in enumerate(cells.items()):
+            color, line, marker = STYLES[network]
+            x = np.array(list(by_sparsity)) + 0.004 * (i - 1.5)  # so that bars do not hide bars
+            mean = np.array([100 * s.mean for s in by_sparsity.values()])
+            half = np.array([100 * (s.high - s.mean) for s in by_sparsity.values()])
+            panel.errorbar(
+                x, mean, np.nan_to_num(half), color=color, linestyle=line, marker=marker,
+                markersize=3.5, linewidth=1.3, capsize=2, label=network,
+            )  # fmt: skip
+        for network, values in source.items():
+            panel.plot(
+                list(values), [100 * v for v in values.values()], linestyle="none", marker="x",
+                color=STYLES[network][0], markeredgewidth=1.6, markersize=7,
+                label=f"source, {network.removesuffix('-kept')}",
+            )  # fmt: skip
+        panel.set(xlabel="sparsity p (training and test)")
+    axis.set(ylabel="test accuracy (%)", title="all sparsities")
+    detail.set(xlim=(0.65, 0.97), title="p ≥ 0.7")
+    high = [100 * s.mean for by in cells.values() for p, s in by.items() if p >= 0.7]
+    high += [100 * v for by in source.values() for p, v in by.items() if p >= 0.7]
+    if high:
+        detail.set_ylim(min(high) - 2, max(high) + 1)
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
+    told = "; ".join(
+        f"{network} from {100 * s[min(s)].mean:.1f} % at p = {min(s):g} to "
+        f"{100 * s[max(s)].mean:.1f} % at p = {max(s):g}"
+        for network, s in cells.items()
+        if s
+    )
+    return as_html(figure, claim, f"Test accuracy falls as sparsity grows: {told}.")
+
+
+def paired_differences(cells: dict[str, dict[float, Summary]], against: str, caption: str) -> str:
+    """Accuracy minus that of `against`, paired by seed, in points with 95 % intervals."""
+    figure, axis = new_figure(6.4, 3.2)
+    axis.axhline(0, color="#444444", linewidth=1)
+    for i, (network, by_sparsity) in enumerate(cells.items()):
+        color, line, marker = STYLES[network]
+        x = np.array(list(by_sparsity)) + 0.006 * (i - 1)
+        mean = np.array([100 * s.mean for s in by_sparsity.values()])
+        half = np.array([100 * (s.high - s.mean) for s in by_sparsity.values()])
+        axis.errorbar(
+            x, mean, np.nan_to_num(half), color=color, linestyle=line, marker=marker,
+            markersize=4, linewidth=1.3, capsize=2, label=network,
+        )  # fmt: skip
+    axis.set(xlabel="sparsity p (training and test)", ylabel=f"points above {against}")
+    axis.legend()
+    told = "; ".join(
+        f"{network} {100 * s[max(s)].mean:+.1f} points at p = {max(s):g}"
+        for network, s in cells.items()
+        if s
+    )
+    return as_html(figure, caption, f"Differences to {against} against sparsity: {told}.")

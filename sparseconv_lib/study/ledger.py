@@ -1,6 +1,6 @@
 """The claim ledger: every claim of `results/verdicts.toml` with its rule and its verdict.
 
-    rows(accuracies) → one Row a claim      recorded(experiment, protocol) → accuracies
+`rows(accuracies)` gives one Row a claim, `recorded(experiment, protocol)` the accuracies.
 """
 
 import math
@@ -69,7 +69,10 @@ def rule_in_words(claim: Claim) -> str:
         how_many = {1: "The one value", 2: "Both values"}.get(m, f"All {m} values")
         together = ", corrected for their number" if rule.correction == "bonferroni" else ""
         level = f"{100 * (1 - rule.alpha):g} %"
-        return f"{how_many} of the source must lie where one more run of ours would ({level}{together}){seeds}"
+        return (
+            f"{how_many} of the source must lie where one more run of ours would "
+            f"({level}{together}){seeds}"
+        )
     contrasts = claim.contrasts()
     bounds = list(dict.fromkeys(in_bounds(contrast) for contrast in contrasts))
     if len(contrasts) == 1:

@@ -2,14 +2,18 @@
 
 import dataclasses
 import html
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import pandas
 
 from sparseconv_lib.networks import NETWORKS, Architecture, ClassificationNet
-from sparseconv_lib.study import verdicts
-from sparseconv_lib.study.protocol import Protocol
+from sparseconv_lib.study import figures, ledger, probe, provenance, records, tables, verdicts
+from sparseconv_lib.study.grid import EXPERIMENTS
+from sparseconv_lib.study.protocol import PRESETS, Protocol
 from sparseconv_lib.study.records import Key, Record
+from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
 
 def as_html(table: pandas.DataFrame, caption: str) -> str:
@@ -105,3 +109,195 @@ def source_accuracy(network: str, sparsity: float, claim: str = "mnist-table-3")
     source = verdicts.load()[claim].source
     value = source.value(network, sparsity) if source else None
     return None if value is None else value / 100
+
+
+def recorded_example(
+    experiment: str, protocol: str, sparsities: Sequence[float], network: str = NETWORKS[0]
+) -> tuple[np.ndarray, dict[float, np.ndarray], int]:
+    """The first test image (H, W), its masks and its label, as the runs left them.
+
+    Raises FileNotFoundError, naming the remedy, where a run has left none.
+    """
+    masks = {}
+    for p in sparsities:
+        path = Key(experiment, protocol, network, p, 0).path().with_suffix(".npz")
+        if not path.exists():
+            raise FileNotFoundError(
+                f"no example of {experiment} at p = {p:g}; run `sparseconv sweep {experiment}`"
+            )
+        with np.load(path, allow_pickle=False) as example:
+            image, label = example["image"][0], int(example["label"])
+            masks[p] = example["mask"]
+    return image, masks, label
+
+
+def spread(summary: Summary) -> str:
+    """ "91.20 ± 0.31 %, n = 10": mean and standard deviation over seeds."""
+    if summary.n == 1:
+        return f"{100 * summary.mean:.2f} %, n = 1"
+    return f"{100 * summary.mean:.2f} ± {100 * summary.sd:.2f} %, n = {summary.n}"
+
+
+def beside_recorded(trained: Sequence[Record], experiment: str, claim: str) -> str:
+    """A line for each run: its accuracy; all recorded seeds of the same cell; the source's."""
+    lines = []
+    for record in trained:
+        key = record.key
+        cells = tables.accuracies(records.load(experiment, key.protocol))
+        seeds = cells.get((key.network, key.sparsity, key.sparsity))
+        recorded = spread(summarise(list(seeds.values()))) if seeds else "not run"
+        source = source_accuracy(key.network, key.sparsity, claim)
+        told = percent(source) if source is not None else "nothing"
+        lines.append(
+            f"{key.network}, p = {key.sparsity:g}, seed {key.seed}: {percent(record.accuracy)}; "
+            f"recorded {recorded}; source {told}"
+        )
+    return "\n".join(lines) or "Not run at this sparsity, protocol and seed."
+
+
+def _summaries(experiment: str, protocol: str) -> dict[str, dict[float, Summary]]:
+    """Network -> sparsity -> Summary of the accuracies at the training sparsity."""
+    cells = tables.accuracies(records.load(experiment, protocol))
+    return {
+        network: {
+            p: summarise(list(seeds.values()))
+            for (name, p, q), seeds in sorted(cells.items())
+            if name == network and p == q
+        }
+        for network in NETWORKS
+    }
+
+
+def source_table(experiment: str, protocol: str, claim: str) -> str:
+    """The source's table beside ours: every cell of the grid, with differences where both exist.
+
+    Cells of the grid that were not run say so. A number made by other code than today's carries a
+    dagger.
+    """
+    grid = EXPERIMENTS[experiment]
+    summaries = _summaries(experiment, protocol)
+    stale = _made_by_other_code(experiment, protocol)
+    rows = []
+    for p in grid.sparsities:
+        row = {"p": f"{p:g}"}
+        for network in grid.networks:
+            summary = summaries[network].get(p)
+            mark = " †" if (network, p) in stale else ""
+            row[network] = spread(summary) + mark if summary else "not run"
+            source = source_accuracy(network, p, claim)
+            if source_accuracy(network, _first(claim), claim) is not None:
+                row[f"source, {network}"] = percent(source) if source is not None else "–"
+                row[f"difference, {network}"] = (
+                    f"{100 * (summary.mean - source):+.2f}".replace("-", "−")
+                    if summary and source is not None
+                    else "–"
+                )
+        rows.append(row)
+    devices = "; ".join(
+        sorted({r.content["provenance"]["device"] for r in records.load(experiment, protocol)})
+    )
+    caption = (
+        "Test accuracy, mean ± standard deviation over n seeds; the source has one run. Its "
+        "SparseConvNet stands beside our SparseConvNet-kept. Differences in points. "
+        f"Protocol {protocol}; {devices or 'not run'}."
+    )
+    if stale:
+        caption += " † made by other code than today's."
+    return as_html(pandas.DataFrame(rows), caption)
+
+
+def _first(claim: str) -> float:
+    source = verdicts.load()[claim].source
+    return source.sparsities[0] if source else math.nan
+
+
+def _made_by_other_code(experiment: str, protocol: str) -> set[tuple[str, float]]:
+    return {
+        (record.key.network, record.key.sparsity)
+        for record in records.load(experiment, protocol)
+        if not probe.same_numbers(
+            record.content["identity"]["code"], record.key.protocol, record.key.network
+        )
+    }
+
+
+def accuracy_figure(experiment: str, protocol: str, claim: str) -> str:
+    """Figure 4 of the source with ours."""
+    summaries = _summaries(experiment, protocol)
+    source_cells = verdicts.load()[claim].source
+    source = {
+        network: {
+            p: value
+            for p in (source_cells.sparsities if source_cells else ())
+            if (value := source_accuracy(network, p, claim)) is not None
+        }
+        for network in NETWORKS
+    }
+    source = {network: values for network, values in source.items() if values}
+    return figures.accuracy_by_sparsity(
+        {network: cells for network, cells in summaries.items() if cells},
+        source,
+        f"Test accuracy against sparsity; bars are 95 % intervals of the mean over "
+        f"{_seeds(summaries)}. Crosses are the source's single runs.",
+    )
+
+
+def difference_figure(experiment: str, protocol: str, against: str) -> str:
+    """Every network minus `against`, paired by seed."""
+    cells = tables.accuracies(records.load(experiment, protocol))
+    grid = EXPERIMENTS[experiment]
+    differences: dict[str, dict[float, Summary]] = {}
+    for network in grid.networks:
+        if network == against:
+            continue
+        for p in grid.sparsities:
+            a, b = cells.get((network, p, p), {}), cells.get((against, p, p), {})
+            if a.keys() & b.keys():
+                differences.setdefault(network, {})[p] = paired_difference(a, b)
+    return figures.paired_differences(
+        differences,
+        against,
+        f"Test accuracy minus that of {against}, same seeds, masks and order of images; bars are "
+        f"95 % intervals of the mean difference over {_seeds(differences)}.",
+    )
+
+
+def _seeds(summaries: dict[str, dict[float, Summary]]) -> str:
+    """ "5 seeds", or "3 to 5 seeds" where cells differ."""
+    n = {summary.n for cells in summaries.values() for summary in cells.values()}
+    if not n:
+        return "no seeds yet"
+    least, most = min(n), max(n)
+    return f"{most} seed{'s' * (most > 1)}" if least == most else f"{least} to {most} seeds"
+
+
+def verdict_table(experiment: str) -> str:
+    """The claims that this experiment decides, with their verdicts so far."""
+    rows = [
+        {
+            "claim": row.claim.title,
+            "source": row.claim.numbers,
+            "verdict": row.word,
+            "why": row.reason or "–",
+        }
+        for row in ledger.rows()
+        if row.claim.experiment == experiment
+    ]
+    return as_html(pandas.DataFrame(rows), "Verdicts, by the rules committed before the first run.")
+
+
+def probe_report(protocol: str) -> str:
+    """Whether a short training of each network gives today the digits that are committed."""
+    committed = probe.load().get(provenance.code_identity(), {})
+    lines = []
+    for network in NETWORKS:
+        digits = probe.run(PRESETS[protocol], network)
+        name = f"{protocol}/{network}"
+        if name not in committed:
+            told = "no digits are committed for this code; run `sparseconv probe`"
+        elif probe.agree(digits, committed[name]):
+            told = "trains, and gives the committed digits"
+        else:
+            told = f"differs from the committed digits: {digits} instead of {committed[name]}"
+        lines.append(f"{network}: {told}")
+    return "\n".join(lines)

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from sparseconv_lib.study import provenance, records
 from sparseconv_lib.study.data import Dataset
+from sparseconv_lib.study.processes import end_with_parent, usable_cores
 from sparseconv_lib.study.protocol import Protocol
 from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.training import Images, Outcome, build, draw_masks, fit, prepare
@@ -48,7 +49,7 @@ def run(
                 print(f"{key}: done before this page was interrupted")
     todo = [key for key in keys if key not in done]
     if processes is None:
-        processes = int(os.environ.get("SPARSECONV_PROCESSES", 0)) or _cores()
+        processes = int(os.environ.get("SPARSECONV_PROCESSES", 0)) or usable_cores()
     in_turn = torch.cuda.is_available() or min(processes, len(todo)) == 1
 
     with _Progress(todo) as progress:
@@ -108,11 +109,6 @@ def masked_example(
     first = Images(dataset.test_images[:1], dataset.test_labels[:1])
     masks = {p: draw_masks(protocol, first, p, seed, "test")[0, 0].numpy() for p in sparsities}
     return first.pixels[0, 0].numpy(), masks, int(first.labels[0])
-
-
-def _cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)  # not on every system
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def _keep(record: Record, stage: str | None) -> Record:
@@ -240,6 +236,7 @@ _worker_queue: Any = None
 
 def _start_worker(dataset: Dataset, queue: Any) -> None:
     global _worker_dataset, _worker_queue
+    end_with_parent()
     torch.set_num_threads(1)
     _worker_dataset, _worker_queue = dataset, queue
 

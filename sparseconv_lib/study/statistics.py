@@ -11,8 +11,9 @@ of zero is believed: the interval is a point, and p is 0 or 1.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -70,13 +71,13 @@ def prediction_interval(
     return mean - half, mean + half
 
 
-def paired(a: Mapping[Hashable, float], b: Mapping[Hashable, float]) -> list[float]:
+def paired(a: Mapping[Any, float], b: Mapping[Any, float]) -> list[float]:
     """a − b, seed by seed, for the seeds that both hold, in a's order; [] if they share none."""
     return [a[seed] - b[seed] for seed in a if seed in b]
 
 
 def paired_difference(
-    a: Mapping[Hashable, float], b: Mapping[Hashable, float], confidence: float = 0.95
+    a: Mapping[Any, float], b: Mapping[Any, float], confidence: float = 0.95
 ) -> Summary:
     """Summary of a − b over the seeds that both hold: the paired t interval (Student, 1908).
 

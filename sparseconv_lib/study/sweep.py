@@ -18,7 +18,9 @@ from pathlib import Path
 
 from sparseconv_lib.study import provenance, records
 from sparseconv_lib.study.grid import Page, experiment
+from sparseconv_lib.study.notebooks import forget_machine
 from sparseconv_lib.study.paths import NOTEBOOKS, RESULTS, ROOT
+from sparseconv_lib.study.processes import end_with_parent
 from sparseconv_lib.study.protocol import ParameterError, whole_number
 from sparseconv_lib.study.records import Key
 
@@ -88,7 +90,7 @@ def sweep(
     slowest = _recorded_seconds(pages, root)
     waiting, finished = list(pages), []
     spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, spawn) as pool:
+    with concurrent.futures.ProcessPoolExecutor(workers, spawn, end_with_parent) as pool:
         running: dict[concurrent.futures.Future[Done], Page] = {}
         try:
             while waiting or running:
@@ -214,20 +216,9 @@ def _execute(page: Page, stage: Path) -> None:
         cwd=str(NOTEBOOKS),
     )
     executed = nbformat.read(part, as_version=4)
-    _clean(executed)
+    forget_machine(executed)
     nbformat.write(executed, part)
     os.replace(part, stage / "page.ipynb")
-
-
-def _clean(notebook) -> None:  # noqa: ANN001
-    """Leaves out what papermill and Jupyter note of this machine: paths, times, exact versions."""
-    notebook.metadata = {
-        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-        "language_info": {"name": "python"},
-    }
-    for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
-        cell.metadata = {"tags": tags} if tags else {}
 
 
 def _publish(page: Page, stage: Path, root: Path) -> None:

@@ -1,0 +1,165 @@
+"""Sphinx directives for the tables that the book makes from rules, presets and records.
+
+A page that holds one is read anew in every build, so neither its table nor its glued numbers can
+be older than what they come from.
+"""
+
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from sparseconv_lib.study import deviations, ledger
+from sparseconv_lib.study.protocol import PRESETS
+
+Cell = list[nodes.Node]
+
+
+def table(name: str, headers: list[str], widths: list[int], body: list[list[Cell]]) -> nodes.table:
+    """A table whose first column names its rows."""
+    group = nodes.tgroup(cols=len(headers))
+    group += [nodes.colspec(colwidth=width, stub=(i == 0)) for i, width in enumerate(widths)]
+    head: list[Cell] = [[nodes.Text(text)] for text in headers]
+    for part, rows in ((nodes.thead(), [head]), (nodes.tbody(), body)):
+        for cells in rows:
+            row = nodes.row()
+            for cell in cells:
+                row += nodes.entry("", nodes.paragraph("", "", *cell))
+            part += row
+        group += part
+    return nodes.table("", group, classes=["generated", name])
+
+
+def verdict(row: ledger.Row) -> Cell:
+    name = row.word.replace(" ", "-")
+    return [nodes.inline("", row.word, classes=["verdict", f"verdict-{name}"])]
+
+
+def label(row: ledger.Row) -> str:
+    return f"claim-{row.claim.id}"
+
+
+class Generated(SphinxDirective):
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        return self.content_nodes()
+
+    def content_nodes(self) -> list[nodes.Node]:
+        raise NotImplementedError
+
+    def markdown(self, text: str) -> Cell:
+        return self.state.inline_text(text, self.lineno)[0]
+
+
+class Ledger(Generated):
+    """Every claim in one line: what it says, what the source has, the verdict."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        body = []
+        for row in ledger.rows():
+            link = addnodes.pending_xref(
+                "",
+                nodes.inline("", row.claim.title),
+                refdomain="std",
+                reftype="ref",
+                refexplicit=True,
+                refwarn=True,
+                reftarget=label(row),
+                refdoc=self.env.docname,
+            )
+            body.append([[link], verdict(row), [nodes.Text(row.claim.numbers)]])
+        return [table("ledger", ["Claim", "Verdict", "The source's number"], [5, 2, 4], body)]
+
+
+class Claims(Generated):
+    """Every claim in a section of its own: its words, its place, its rule, its verdict and why."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        return [self.section(row) for row in ledger.rows()]
+
+    def section(self, row: ledger.Row) -> nodes.section:
+        claim, rule = row.claim, row.claim.rule
+        section = nodes.section(ids=[label(row)], names=[label(row)])
+        self.state.document.note_explicit_target(section)
+        section += nodes.title("", claim.title)
+        section += nodes.block_quote(
+            "",
+            nodes.paragraph("", claim.quote),
+            nodes.attribution("", claim.where),
+        )
+        facts: list[tuple[str, Cell]] = [
+            ("Verdict", [*verdict(row), nodes.Text(f" {row.reason}".rstrip())]),
+            ("The source's number", [nodes.Text(claim.numbers)]),
+            ("Reproduced if", [nodes.Text(row.rule)]),
+        ]
+        if rule.type == "contrast" and len(rule.contrasts) > 1:
+            text = "; ".join(f"{c} {ledger.in_bounds(c)}" for c in rule.contrasts)
+            facts.append(("In full", [nodes.Text(text + ".")]))
+        for why in (rule.margin_because, rule.widest_because, rule.decides):
+            if why:
+                facts.append(("Why so", [nodes.Text(why)]))
+        if rule.family:
+            facts.append(("Judged over", [nodes.Text(rule.family)]))
+        if claim.protocol != "none":
+            facts.append(("Protocol", [nodes.literal("", claim.protocol)]))
+        facts.append(("Measured", [nodes.Text(claim.metric)]))
+        fields = nodes.field_list()
+        for name, cell in facts:
+            fields += nodes.field(
+                "",
+                nodes.field_name("", name),
+                nodes.field_body("", nodes.paragraph("", "", *cell)),
+            )
+        section += fields
+        return section
+
+
+class Deviations(Generated):
+    """Every choice of a training: the text, the code, and each of our presets."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        body = []
+        for row in deviations.rows():
+            name: Cell = [nodes.Text(row.name)]
+            if row.meaning == row.name:
+                name = [nodes.literal("", row.name)]
+            elif row.meaning:
+                name = [nodes.literal("", row.name), nodes.Text(f": {row.meaning}")]
+            said = [self.markdown(text) for text in (row.text, row.code)]
+            ours = [self.markdown(row.ours[preset]) for preset in PRESETS]
+            body.append([name, *said, *ours])
+        headers = ["Choice", "Text", "Code", *PRESETS]
+        known = body[: -len(deviations.BEYOND)]
+        beyond = [row[:4] for row in body[-len(deviations.BEYOND) :]]
+        return [
+            table("deviations", headers, [4, 4, 4, *[2] * len(PRESETS)], known),
+            table("beyond", ["Beyond the protocol", "Text", "Code", "Ours"], [3] * 4, beyond),
+        ]
+
+
+def mark_built(app: Sphinx, error: Exception | None) -> None:
+    """Leaves `.built` in a book that was built without errors or warnings, and no page too many.
+
+    After a warning the next build starts anew: Sphinx would otherwise not read that page again,
+    and pass.
+    """
+    out = Path(app.outdir)
+    for page in (out / "book").rglob("*.html"):  # of sources that are gone
+        if page.relative_to(out).with_suffix("").as_posix() not in app.env.found_docs:
+            page.unlink()
+    mark = out / ".built"
+    if error is None and not app._warncount:
+        mark.touch()
+    else:
+        mark.unlink(missing_ok=True)
+        (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("ledger", Ledger)
+    app.add_directive("claims", Claims)
+    app.add_directive("deviations", Deviations)
+    app.connect("build-finished", mark_built)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,89 @@
+"""Short seeded trainings on generated images, to tell whether changed code gives the same digits.
+
+A record carries the identity of the code that made it. When the code changes, the book marks the
+record as made by other code, unless results/probes.json holds the probes of both identities and
+they agree: then the change did not touch the numbers. `sparseconv probe` runs today's.
+"""
+
+import dataclasses
+import json
+import os
+import uuid
+from pathlib import Path
+
+from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study import data, provenance
+from sparseconv_lib.study.paths import RESULTS
+from sparseconv_lib.study.protocol import PRESETS, Protocol
+from sparseconv_lib.study.training import Images, fit
+
+PROBES = RESULTS / "probes.json"
+TOLERANCE = 2e-4  # relative: what differs between processors in so few steps, and no more
+
+Digits = dict[str, list[float]]  # "protocol/network" -> losses of the steps, then the accuracy
+
+
+def run(protocol: Protocol, network: str) -> list[float]:
+    """One epoch on 64 generated images at p = 0.5: its losses in order, then the test accuracy."""
+    dataset = data.synthetic("mnist", images=64, seed=0)
+    short = dataclasses.replace(
+        protocol,
+        epochs=1,
+        batch_size=min(protocol.batch_size, 8),
+        held_out=16 if protocol.held_out else 0,
+        patience=0,
+        learning_rates=protocol.learning_rates[:2],
+    )
+    outcome = fit(
+        short,
+        network,
+        0.5,
+        0,
+        Images(dataset.train_images, dataset.train_labels),
+        Images(dataset.test_images, dataset.test_labels),
+        device="cpu",
+    )
+    return [float(f"{x:.6g}") for x in (*outcome.curve, outcome.accuracy[0.5])]
+
+
+def run_all() -> Digits:
+    """Every preset's probe with every network."""
+    return {
+        f"{name}/{network}": run(protocol, network)
+        for name, protocol in PRESETS.items()
+        for network in NETWORKS
+    }
+
+
+def agree(a: list[float], b: list[float]) -> bool:
+    """Whether two probes gave the same digits, within TOLERANCE."""
+    return len(a) == len(b) and all(
+        abs(x - y) <= TOLERANCE * max(abs(x), abs(y), 1e-3) for x, y in zip(a, b, strict=True)
+    )
+
+
+def load(path: Path = PROBES) -> dict[str, Digits]:
+    """Code identity -> its probes; empty where none was ever run."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def save(digits: Digits, path: Path = PROBES) -> None:
+    """Adds today's code and its digits to the file; a rename, so that none is lost half-way."""
+    probes = load(path) | {provenance.code_identity(): digits}
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    part.write_text(json.dumps(probes, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
+def same_numbers(identity: str, protocol: str, network: str, path: Path = PROBES) -> bool:
+    """Whether code of `identity` and today's give the same numbers for a protocol and network.
+
+    True for today's own identity, or where both have a committed probe and the two agree.
+    """
+    today = provenance.code_identity()
+    if identity == today:
+        return True
+    probes, name = load(path), f"{protocol}/{network}"
+    if name not in probes.get(identity, {}) or name not in probes.get(today, {}):
+        return False
+    return agree(probes[identity][name], probes[today][name])

@@ -1,0 +1,64 @@
+"""The claim ledger: every claim has a row, and what was not run says so."""
+
+from sparseconv_lib.study import ledger, records, verdicts
+
+REGISTER = verdicts.load()
+
+
+def nothing(experiment, protocol):
+    return {}
+
+
+def test_every_claim_has_a_row_in_order():
+    rows = ledger.rows(nothing)
+    assert [row.claim.id for row in rows] == [claim.id for claim in REGISTER.claims]
+    assert all(row.rule.endswith(".") for row in rows)
+
+
+def test_what_was_not_run_says_so():
+    for row in ledger.rows(nothing):
+        arithmetic = row.claim.rule.type == "arithmetic"
+        assert row.word == (ledger.NOT_DECIDED if arithmetic else ledger.NOT_RUN)
+        assert row.reason == ""
+
+
+def test_accuracies_are_asked_for_by_experiment_and_protocol():
+    asked = set()
+
+    def accuracies(experiment, protocol):
+        asked.add((experiment, protocol))
+        if (experiment, protocol) != ("mnist", "as_written"):
+            return {}
+        noise = (0.001, -0.001, 0.0005, -0.0005, 0.0)
+        seeds = {seed: 0.98 + noise[seed] for seed in range(5)}
+        return {(n, 0.0, 0.0): seeds for n in ("ConvNet", "SparseConvNet-kept")}
+
+    rows = {row.claim.id: row for row in ledger.rows(accuracies)}
+    assert rows["mnist-parity"].word == verdicts.REPRODUCED
+    assert "n = 5" in rows["mnist-parity"].reason
+    assert rows["mnist-table-3"].word == ledger.NOT_RUN
+    assert ("mnist", "as_written, epochs=10") in asked  # what a contrast names beside its own
+
+
+def test_recorded_reads_records_by_sparsity_and_seed(monkeypatch):
+    def record(seed):
+        key = records.Key("mnist", "as_written", "ConvNet", 0.8, seed)
+        content = {**vars(key), "accuracy": {"0.8": 0.9 + seed / 100, "0": 0.5}}
+        return records.Record(content)
+
+    monkeypatch.setattr(records, "load", lambda *asked: [record(0), record(1)])
+    assert ledger.recorded("mnist", "as_written") == {
+        ("ConvNet", 0.8, 0.8): {0: 0.9, 1: 0.91},
+        ("ConvNet", 0.8, 0.0): {0: 0.5, 1: 0.5},
+    }
+
+
+def test_rules_in_words():
+    words = {claim.id: ledger.rule_in_words(claim) for claim in REGISTER.claims}
+    assert words["mnist-parity"] == (
+        "SparseConvNet-kept − ConvNet at p = 0 must be shown to lie between −0.5 and +0.5 points; "
+        "at least 5 seeds."
+    )
+    assert "below +0.5 points at each of 10 sparsities" in words["mnist-no-gain"]
+    assert "All 20 values of the source" in words["mnist-table-3"]
+    assert "calculation" in words["layer-double-parameters"]

@@ -1,0 +1,194 @@
+"""Protocols and parameters: what no run can use stops it with one line that names the remedy."""
+
+import dataclasses
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study.protocol import (
+    PRESETS,
+    ParameterError,
+    Protocol,
+    check_networks,
+    check_parameter_names,
+    check_sparsity,
+    preset,
+    whole_number,
+)
+
+NAN, INF = math.nan, math.inf
+
+
+def refused(call, *named):
+    """Calls, expecting a ParameterError of one line that has all of `named` in it."""
+    with pytest.raises(ParameterError) as caught:
+        call()
+    message = str(caught.value)
+    assert "\n" not in message and len(message) < 300
+    for words in named:
+        assert words in message
+    # Jupyter shows the line alone, without the stack of calls.
+    assert caught.value._render_traceback_() == [f"ParameterError: {message}"]
+    assert isinstance(caught.value, ValueError)
+
+
+BAD_SPARSITIES = [1.0, 1, -0.1, 1.5, "abc", "0.8", NAN, INF, -INF, True, False, None, [0.5], 0.5j]
+
+
+@pytest.mark.parametrize("value", BAD_SPARSITIES, ids=repr)
+def test_bad_sparsities(value):
+    remedy = "it must be a number from 0 (nothing missing) to below 1"
+    refused(lambda: check_sparsity(value), f"sparsity is {value!r}; ", remedy)
+    refused(lambda: check_sparsity(value, "test sparsity"), f"test sparsity is {value!r}; ", remedy)
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 0.95, 0.999, np.float64(0.5), np.float32(0.5), np.int64(0),
+                                   Fraction(1, 2)], ids=repr)  # fmt: skip
+def test_good_sparsities_become_floats(value):
+    sparsity = check_sparsity(value)
+    assert type(sparsity) is float and sparsity == value
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, 2.0, "3", None, True, NAN, [1]], ids=repr)
+def test_bad_seeds(value):
+    remedy = f"seed is {value!r}; it must be a whole number, at least 0"
+    refused(lambda: whole_number("seed", value, 0), remedy)
+
+
+def test_whole_numbers_start_at_the_least():
+    assert type(whole_number("seed", np.int64(0), 0)) is int
+    assert whole_number("seeds", 1, 1) == 1
+    refused(
+        lambda: whole_number("seeds", 0, 1), "seeds is 0; it must be a whole number, at least 1"
+    )
+
+
+ALL_NAMES = ", ".join(NETWORKS)
+
+
+@pytest.mark.parametrize(
+    "value, named",
+    [
+        ("ResNet18", ["network 'ResNet18' does not exist; known: " + ALL_NAMES]),
+        (["ConvNet", "convnet"], ["network 'convnet' does not exist; known: " + ALL_NAMES]),
+        ("ConvNet,", ["network '' does not exist", ALL_NAMES]),
+        ("", ["network '' does not exist", ALL_NAMES]),
+        ([None], ["network None does not exist", ALL_NAMES]),
+        (["ConvNet", "ConvNet"], ["networks is ", "each only once"]),
+        ("ConvNet,SparseConvNet, ConvNet", ["networks is ", "each only once"]),
+        ([], ["networks is ", "name at least one"]),
+        (None, ["networks is None; give one or more of " + ALL_NAMES]),
+        (5, ["networks is 5; give one or more of " + ALL_NAMES]),
+    ],
+    ids=repr,
+)
+def test_bad_networks(value, named):
+    refused(lambda: check_networks(value), *named)
+
+
+def test_good_networks():
+    assert check_networks("ConvNet") == ("ConvNet",)
+    assert check_networks(" SparseConvNet ,ConvNet+mask") == ("SparseConvNet", "ConvNet+mask")
+    assert check_networks(list(NETWORKS)) == NETWORKS == check_networks(",".join(NETWORKS))
+
+
+@pytest.mark.parametrize("name", ["as written", "", None, 3, ["fair"]], ids=repr)
+def test_bad_presets(name):
+    refused(lambda: preset(name), f"protocol is {name!r}; choose one of as_written, as_coded, fair")
+
+
+@pytest.mark.parametrize(
+    "knobs, named",
+    [
+        (dict(dataset="cifar"), "dataset is 'cifar'; choose one of 'mnist'"),
+        (dict(optimiser="SGD"), "optimiser is 'SGD'; choose one of 'sgd', 'adam'"),
+        (dict(block_order="paper"), "block_order is 'paper'; choose one of 'text', 'code'"),
+        (dict(scale=None), "scale is None; choose one of 'mean', 'partial', 'none'"),
+        (dict(evaluation=[]), "evaluation is []; choose one of 'running', 'batch'"),
+        (dict(mask_kind="rows"), "mask_kind is 'rows'; choose one of 'bernoulli', 'block', 'scan_"),
+        (dict(masks="never"), "masks is 'never'; choose one of 'image', 'epoch'"),
+        (dict(epochs=0), "epochs is 0; it must be a whole number, at least 1"),
+        (dict(epochs=2.0), "epochs is 2.0; it must be a whole number, at least 1"),
+        (dict(batch_size=0), "batch_size is 0; it must be a whole number, at least 1"),
+        (dict(batch_size=True), "batch_size is True; it must be a whole number, at least 1"),
+        (dict(held_out=-1), "held_out is -1; it must be a whole number, at least 0"),
+        (dict(patience="3"), "patience is '3'; it must be a whole number, at least 0"),
+        (dict(learning_rates=()), "learning_rates is (); give one or more positive numbers"),
+        (dict(learning_rates=(0.0,)), "learning_rates is (0.0,); give one or more positive"),
+        (dict(learning_rates=(0.1, -1.0), held_out=9), "give one or more positive numbers"),
+        (dict(learning_rates=(NAN,)), "give one or more positive numbers"),
+        (dict(learning_rates=(INF,)), "give one or more positive numbers"),
+        (dict(learning_rates=0.1), "give one or more positive numbers"),
+        (dict(learning_rates=("a",)), "give one or more positive numbers"),
+        (dict(learning_rates=(0.1, 0.2)), "needs held-out images: set held_out"),
+        (dict(patience=1), "needs held-out images: set held_out"),
+        (dict(momentum=NAN), "momentum is nan"),
+        (dict(momentum="0.9"), "momentum is '0.9'"),
+        (dict(momentum=-0.1), "momentum is -0.1"),
+        (dict(fill=NAN), "fill is nan"),
+        (dict(fill="grey"), "fill is 'grey'"),
+        (dict(batch_norm="no"), "batch_norm is 'no'"),
+    ],
+    ids=repr,
+)
+def test_bad_protocols(knobs, named):
+    refused(lambda: Protocol(**knobs), named)
+
+
+def test_every_knob_has_a_meaning_for_the_page_of_deviations():
+    for knob in dataclasses.fields(Protocol):
+        assert len(knob.metadata["meaning"]) > 5
+
+
+def test_protocols_are_frozen_values():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Protocol().epochs = 3
+    assert Protocol() == preset("as_written") != preset("as_coded")
+    assert len({*PRESETS.values(), Protocol()}) == len(PRESETS)
+
+
+def test_the_presets_hold_what_the_source_did():
+    # facts.md, section 1; the text names neither batch size nor learning rate.
+    written = dict(
+        dataset="mnist",
+        epochs=2,
+        batch_size=4,
+        optimiser="sgd",
+        learning_rates=(1e-3,),
+        momentum=0.9,
+        block_order="text",
+        batch_norm=True,
+        scale="mean",
+        evaluation="running",
+        mask_kind="bernoulli",
+        masks="image",
+        fill=0.0,
+        held_out=0,
+        patience=0,
+    )
+    # Its ACC notebook: batch 64, BatchNorm behind the pooling, and never eval().
+    coded = written | dict(batch_size=64, block_order="code", evaluation="batch")
+    assert list(PRESETS) == ["as_written", "as_coded", "fair"]
+    assert dataclasses.asdict(preset("as_written")) == written
+    assert dataclasses.asdict(preset("as_coded")) == coded
+    fair = preset("fair")
+    assert len(fair.learning_rates) > 1 and fair.held_out > 0 and fair.patience > 0
+    assert fair.epochs > 10 and fair.evaluation == "running" and fair.masks == "epoch"
+
+
+def test_a_parameter_that_the_notebook_does_not_have():
+    known, before = ["sparsity", "seeds"], ["preset", "__name__"]
+    now = [*before, *known]
+    check_parameter_names(known, before, now)
+    check_parameter_names(known, before, [*now, "_i3", "__", "_"])  # Jupyter's own names
+    refused(
+        lambda: check_parameter_names(known, before, [*now, "sparcity"]),
+        "unknown parameter sparcity; known: seeds, sparsity",
+    )
+    refused(
+        lambda: check_parameter_names({*known}, {*before}, {"b", "a", *now}),
+        "unknown parameter a, b; known: seeds, sparsity",
+    )

@@ -1,0 +1,194 @@
+"""The study's statistics against scipy, statsmodels, simulation and their own degenerate cases."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import stats
+
+from sparseconv_lib.study import statistics
+
+VALUES = [0.912, 0.918, 0.909, 0.921, 0.915, 0.911]
+DIFFERENCES = [0.002, -0.001, 0.004, 0.003, 0.0005, 0.001, -0.002]
+
+accuracies = st.lists(st.floats(0, 1), min_size=2, max_size=12)
+p_lists = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+
+
+# Against other implementations --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_summary_is_scipys_t_interval(confidence):
+    s = statistics.summarise(VALUES, confidence)
+    expected = stats.ttest_1samp(VALUES, 0).confidence_interval(confidence)
+    assert (s.n, s.mean) == (6, pytest.approx(np.mean(VALUES)))
+    assert s.sd == pytest.approx(np.std(VALUES, ddof=1))
+    assert (s.low, s.high) == pytest.approx(tuple(expected))
+
+
+def test_paired_difference_is_the_paired_t_interval_of_common_seeds():
+    a = dict(enumerate(VALUES)) | {98: 0.1}
+    b = {99: 0.7} | {i: v - d for i, (v, d) in enumerate(zip(VALUES, DIFFERENCES, strict=False))}
+    d = statistics.paired_difference(a, b)
+    expected = stats.ttest_rel(VALUES, [b[i] for i in range(6)]).confidence_interval(0.95)
+    assert d.n == 6
+    assert (d.low, d.high) == pytest.approx(tuple(expected))
+
+
+def test_prediction_interval_is_statsmodels_regression_on_a_constant():
+    ols = pytest.importorskip("statsmodels.api").OLS(VALUES, np.ones(len(VALUES))).fit()
+    frame = ols.get_prediction([1.0]).summary_frame(alpha=0.05)
+    expected = (frame["obs_ci_lower"].item(), frame["obs_ci_upper"].item())
+    assert statistics.prediction_interval(VALUES) == pytest.approx(expected)
+    bonferroni = ols.get_prediction([1.0]).summary_frame(alpha=0.05 / 20)
+    low, high = statistics.prediction_interval(VALUES, comparisons=20)
+    assert low == pytest.approx(bonferroni["obs_ci_lower"].item())
+    assert high == pytest.approx(bonferroni["obs_ci_upper"].item())
+
+
+@pytest.mark.parametrize("margin", [0.0005, 0.002, 0.005])
+def test_equivalence_is_statsmodels_tost(margin):
+    weightstats = pytest.importorskip("statsmodels.stats.weightstats")
+    d = np.array(DIFFERENCES)
+    p, *_ = weightstats.ttost_paired(d, np.zeros_like(d), -margin, margin)
+    decision = statistics.equivalence(DIFFERENCES, margin)
+    assert decision.p == pytest.approx(p)
+    assert decision.shown == (p < 0.05)
+
+
+def test_one_sided_tests_are_scipys():
+    less = stats.ttest_1samp(DIFFERENCES, 0.003, alternative="less").pvalue
+    greater = stats.ttest_1samp(DIFFERENCES, -0.003, alternative="greater").pvalue
+    assert statistics.no_gain(DIFFERENCES, 0.003).p == pytest.approx(less)
+    assert statistics.noninferiority(DIFFERENCES, 0.003).p == pytest.approx(greater)
+
+
+@pytest.mark.parametrize("m", [1, 2, 10, 20])
+def test_holm_is_statsmodels(m):
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    for p in np.random.default_rng(m).beta(0.3, 2, (5, m)).round(3):  # many small, some tied
+        assert statistics.holm(p) == pytest.approx(multitest.multipletests(p, method="holm")[1])
+
+
+# Coverage -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_prediction_interval_covers_one_more_run(n):
+    rng = np.random.default_rng(n)
+    runs = rng.normal(0.9, 0.003, (2000, n + 1))
+    intervals = [statistics.prediction_interval(run) for run in runs[:, :n]]
+    hits = [low <= x <= high for (low, high), x in zip(intervals, runs[:, n], strict=True)]
+    assert np.mean(hits) == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / len(hits)))
+
+
+def test_bonferroni_holds_for_all_comparisons_together():
+    rng, m = np.random.default_rng(1), 5
+    runs = rng.normal(0.9, 0.003, (500, m, 6))
+    all_inside = []
+    for table in runs:
+        intervals = [statistics.prediction_interval(row[:5], comparisons=m) for row in table]
+        all_inside.append(
+            all(lo <= row[5] <= hi for (lo, hi), row in zip(intervals, table, strict=True))
+        )
+    assert np.mean(all_inside) > 0.95 - 3 * math.sqrt(0.95 * 0.05 / 500)
+
+
+# Degenerate cases ---------------------------------------------------------------------------
+
+
+def test_one_value_has_no_spread_and_shows_nothing():
+    s = statistics.summarise([0.9])
+    assert (s.n, s.mean) == (1, 0.9)
+    assert all(math.isnan(x) for x in (s.sd, s.low, s.high))
+    assert all(math.isnan(x) for x in statistics.prediction_interval([0.9]))
+    for test in (statistics.equivalence, statistics.noninferiority, statistics.no_gain):
+        assert test([0.0], 0.1) == statistics.Decision(1.0, False)
+
+
+def test_zero_spread_is_believed():
+    s = statistics.summarise([0.1, 0.1, 0.1])
+    assert (s.sd, s.low, s.high) == pytest.approx((0, 0.1, 0.1))
+    assert statistics.prediction_interval([0.1, 0.1, 0.1]) == pytest.approx((0.1, 0.1))
+    same = [0.9 - 0.8, 0.8 - 0.7, 0.7 - 0.6]  # equal but for rounding
+    assert statistics.no_gain(same, 0.11) == statistics.Decision(0.0, True)
+    assert statistics.no_gain(same, 0.1) == statistics.Decision(1.0, False)  # on the margin
+    assert statistics.no_gain(same, 0.09) == statistics.Decision(1.0, False)
+    assert statistics.equivalence([0.0, 0.0], 0.001) == statistics.Decision(0.0, True)
+    assert statistics.equivalence([0.0, 0.0], 0.0) == statistics.Decision(1.0, False)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: statistics.summarise([]), "at least one"),
+        (lambda: statistics.summarise([0.9, math.nan]), "finite"),
+        (lambda: statistics.summarise([0.9], 95), "confidence"),
+        (lambda: statistics.prediction_interval([]), "at least one"),
+        (lambda: statistics.prediction_interval([0.9], comparisons=0), "comparisons"),
+        (lambda: statistics.paired_difference({1: 0.9}, {2: 0.9}), "no common seed"),
+        (lambda: statistics.equivalence([], 0.1), "at least one"),
+        (lambda: statistics.equivalence([0.1], -0.1), "margin"),
+        (lambda: statistics.no_gain([0.1], 0.1, alpha=0), "alpha"),
+        (lambda: statistics.holm([0.5, math.nan]), r"\[0, 1\]"),
+        (lambda: statistics.holm([1.5]), r"\[0, 1\]"),
+    ],
+)
+def test_nonsense_raises(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_holm_of_nothing_is_nothing():
+    assert statistics.holm([]) == []
+
+
+# Properties ---------------------------------------------------------------------------------
+
+
+@given(accuracies, st.integers(1, 20))
+def test_intervals_nest(values, m):
+    s = statistics.summarise(values)
+    low, high = statistics.prediction_interval(values)
+    wide = statistics.prediction_interval(values, comparisons=m)
+    slack = 1e-12
+    assert wide[0] - slack <= low <= s.low + slack
+    assert s.high - slack <= high <= wide[1] + slack
+    assert s.low - slack <= s.mean <= s.high + slack
+
+
+@given(accuracies, st.floats(0.0001, 0.2))
+def test_equivalence_is_both_halves_and_the_90_percent_interval(values, margin):
+    differences = [v - 0.5 for v in values]
+    whole = statistics.equivalence(differences, margin)
+    above = statistics.noninferiority(differences, margin)
+    below = statistics.no_gain(differences, margin)
+    assert whole.p == max(above.p, below.p)
+    assert whole.shown == (above.shown and below.shown)
+    s = statistics.summarise(differences, 0.9)
+    assume(min(abs(s.low + margin), abs(s.high - margin)) > 1e-9)
+    assert whole.shown == (-margin < s.low and s.high < margin)
+
+
+@given(accuracies, st.floats(0, 1))
+def test_a_mean_is_never_shown_on_both_sides(values, bound):
+    assert statistics.p_above(values, bound) + statistics.p_below(values, bound) >= 1 - 1e-9
+
+
+@given(p_lists)
+def test_holm_never_lowers_and_keeps_the_order(p):
+    adjusted = statistics.holm(p)
+    assert all(a >= b for a, b in zip(adjusted, p, strict=True))
+    assert all(a <= 1 for a in adjusted)
+    by_p = [a for _, a in sorted(zip(p, adjusted, strict=True))]
+    assert by_p == sorted(by_p)
+
+
+@given(st.dictionaries(st.integers(0, 9), st.floats(0, 1), min_size=1), st.data())
+def test_pairing_ignores_order_and_extra_seeds(a, data):
+    keys = data.draw(st.permutations(sorted(a)))
+    b = {k: a[k] for k in keys} | {100: 0.5}
+    assert statistics.paired(a, b) == [0.0] * len(a)
