@@ -45,8 +45,10 @@ def test_bad_sparsities(value):
     refused(lambda: check_sparsity(value, "test sparsity"), f"test sparsity is {value!r}; ", remedy)
 
 
-@pytest.mark.parametrize("value", [0, 0.0, 0.95, 0.999, np.float64(0.5), np.float32(0.5), np.int64(0),
-                                   Fraction(1, 2)], ids=repr)  # fmt: skip
+GOOD_SPARSITIES = [0, 0.0, 0.95, np.float64(0.5), np.float32(0.5), np.int64(0), Fraction(1, 2)]
+
+
+@pytest.mark.parametrize("value", GOOD_SPARSITIES, ids=repr)
 def test_good_sparsities_become_floats(value):
     sparsity = check_sparsity(value)
     assert type(sparsity) is float and sparsity == value

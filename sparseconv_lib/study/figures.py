@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import seaborn
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -26,11 +27,10 @@ STYLES = {
 }
 
 _RC: Any = {
-    "font.size": 10,
+    **seaborn.plotting_context("paper"),
+    **seaborn.axes_style("whitegrid"),
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#dddddd",
     "legend.frameon": False,
     "figure.dpi": 120,
     "savefig.facecolor": "white",

@@ -2,7 +2,8 @@
 
 The key is (experiment, protocol, network, sparsity, seed); more seeds add files and never rewrite
 one. A file is written whole under another name and then renamed, and is validated when it is read.
-What every field means stands in results/README.md, which is made from `SCHEMA`.
+What every field means stands in results/README.md, which `describe` makes from `SCHEMA`:
+`python -m sparseconv_lib.study.records` prints it.
 """
 
 import dataclasses
@@ -244,3 +245,36 @@ def load(experiment: str, protocol: str | None = None, folder: Path = RESULTS) -
 def _each(experiment: str, protocol: str | None, folder: Path) -> Iterator[Record]:
     for path in (folder / experiment).glob(f"{protocol or '*'}/*.json"):
         yield read(path)
+
+
+def describe() -> str:
+    """The meaning of every field, as the Markdown of results/README.md."""
+    lines = [
+        "# Records",
+        "",
+        "One file for each training: `EXPERIMENT/PROTOCOL/NETWORK-pSPARSITY-seedSEED.json`. None",
+        "is ever rewritten; more seeds add files. Beside the records of seed 0 stands an `.npz`",
+        "with what the report draws of that training: the first test image, its mask, the maps of",
+        "the first convolution, and the class probabilities.",
+        "",
+        "`verdicts.toml` holds the rules by which the claims are judged, `probes.json` the digits",
+        "by which a change of the code is shown not to have changed the numbers.",
+        "",
+        "| field | type | meaning |",
+        "|---|---|---|",
+        *_rows(SCHEMA, ""),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(schema: dict[str, Any], prefix: str) -> Iterator[str]:
+    for name, field in schema["properties"].items():
+        yield f"| `{prefix}{name}` | {field['type']} | {field['description']} |"
+        if "properties" in field:
+            yield from _rows(field, f"{prefix}{name}.")
+        elif "properties" in field.get("items", {}):
+            yield from _rows(field["items"], f"{prefix}{name}[].")
+
+
+if __name__ == "__main__":
+    print(describe(), end="")

@@ -2,8 +2,7 @@
 
 import dataclasses
 import html
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas
@@ -16,6 +15,9 @@ from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
 
+NO_BREAK = "\u00a0"
+
+
 def as_html(table: pandas.DataFrame, caption: str) -> str:
     """A table with a caption, in a container that scrolls where the page is narrow."""
     body = table.to_html(index=False, border=0, escape=True, na_rep="–")
@@ -24,7 +26,7 @@ def as_html(table: pandas.DataFrame, caption: str) -> str:
 
 
 def percent(accuracy: float) -> str:
-    return f"{100 * accuracy:.2f} %"
+    return f"{100 * accuracy:.2f}{NO_BREAK}%"
 
 
 def architecture_table(architecture: Architecture, protocol: Protocol) -> str:
@@ -113,22 +115,18 @@ def source_accuracy(network: str, sparsity: float, claim: str = "mnist-table-3")
 
 def recorded_example(
     experiment: str, protocol: str, sparsities: Sequence[float], network: str = NETWORKS[0]
-) -> tuple[np.ndarray, dict[float, np.ndarray], int]:
-    """The first test image (H, W), its masks and its label, as the runs left them.
-
-    Raises FileNotFoundError, naming the remedy, where a run has left none.
-    """
-    masks = {}
+) -> str:
+    """The first test image with its masks, as the runs of seed 0 left them beside their records."""
+    masks, image, label = {}, None, 0
     for p in sparsities:
         path = Key(experiment, protocol, network, p, 0).path().with_suffix(".npz")
-        if not path.exists():
-            raise FileNotFoundError(
-                f"no example of {experiment} at p = {p:g}; run `sparseconv sweep {experiment}`"
-            )
-        with np.load(path, allow_pickle=False) as example:
-            image, label = example["image"][0], int(example["label"])
-            masks[p] = example["mask"]
-    return image, masks, label
+        if path.exists():
+            with np.load(path, allow_pickle=False) as example:
+                image, label = example["image"][0], int(example["label"])
+                masks[p] = example["mask"]
+    if image is None:
+        return f"<p>No run of {protocol} has left an example yet.</p>"
+    return figures.masked_digits(image, masks, label)
 
 
 def spread(summary: Summary) -> str:
@@ -169,46 +167,79 @@ def _summaries(experiment: str, protocol: str) -> dict[str, dict[float, Summary]
 
 
 def source_table(experiment: str, protocol: str, claim: str) -> str:
-    """The source's table beside ours: every cell of the grid, with differences where both exist.
+    """The source's table beside ours, for the networks that the source trained."""
+    compared = _source_networks(claim)
 
-    Cells of the grid that were not run say so. A number made by other code than today's carries a
-    dagger.
-    """
-    grid = EXPERIMENTS[experiment]
-    summaries = _summaries(experiment, protocol)
+    def row(p: float, cells: dict[str, Summary | None], marks: dict[str, str]) -> dict[str, str]:
+        told = {}
+        for network in compared:
+            summary, source = cells[network], source_accuracy(network, p, claim)
+            told[network] = _cell(summary, marks[network])
+            told[f"source, {network.removesuffix('-kept')}"] = (
+                f"{100 * source:.2f}" if source is not None else "–"
+            )
+            told["difference" + " " * (network != compared[0])] = (
+                f"{100 * (summary.mean - source):+.2f}".replace("-", "−")
+                if summary and source is not None
+                else "–"
+            )
+        return told
+
+    return _grid_table(
+        experiment,
+        protocol,
+        row,
+        "Test accuracy in per cent, mean ± standard deviation over seeds, beside the source's "
+        "single runs; differences in points. The source's SparseConvNet keeps its mask and stands "
+        "beside SparseConvNet-kept.",
+    )
+
+
+def other_networks_table(experiment: str, protocol: str, claim: str) -> str:
+    """The grid's networks that the source did not train."""
+    others = [n for n in EXPERIMENTS[experiment].networks if n not in _source_networks(claim)]
+
+    def row(p: float, cells: dict[str, Summary | None], marks: dict[str, str]) -> dict[str, str]:
+        return {network: _cell(cells[network], marks[network]) for network in others}
+
+    return _grid_table(
+        experiment,
+        protocol,
+        row,
+        "Test accuracy in per cent, mean ± standard deviation over seeds, of the networks that the "
+        "source did not train.",
+    )
+
+
+def _source_networks(claim: str) -> list[str]:
+    source = verdicts.load()[claim].source
+    return [n for n in NETWORKS if source and source.value(n, source.sparsities[0]) is not None]
+
+
+def _cell(summary: Summary | None, mark: str) -> str:
+    if summary is None:
+        return "not run"
+    spread = "" if summary.n == 1 else f" ± {100 * summary.sd:.2f}"
+    return f"{100 * summary.mean:.2f}{spread}{mark}".replace(" ", NO_BREAK)
+
+
+def _grid_table(experiment: str, protocol: str, row: Callable[..., dict], caption: str) -> str:
+    """A row for each sparsity of the grid, run or not, with n; a dagger marks other code."""
+    grid, summaries = EXPERIMENTS[experiment], _summaries(experiment, protocol)
     stale = _made_by_other_code(experiment, protocol)
     rows = []
     for p in grid.sparsities:
-        row = {"p": f"{p:g}"}
-        for network in grid.networks:
-            summary = summaries[network].get(p)
-            mark = " †" if (network, p) in stale else ""
-            row[network] = spread(summary) + mark if summary else "not run"
-            source = source_accuracy(network, p, claim)
-            if source_accuracy(network, _first(claim), claim) is not None:
-                row[f"source, {network}"] = percent(source) if source is not None else "–"
-                row[f"difference, {network}"] = (
-                    f"{100 * (summary.mean - source):+.2f}".replace("-", "−")
-                    if summary and source is not None
-                    else "–"
-                )
-        rows.append(row)
-    devices = "; ".join(
-        sorted({r.content["provenance"]["device"] for r in records.load(experiment, protocol)})
+        cells = {network: summaries[network].get(p) for network in grid.networks}
+        marks = {network: " †" if (network, p) in stale else "" for network in grid.networks}
+        n = sorted({summary.n if summary else 0 for summary in cells.values()})
+        seeds = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
+        rows.append({"p": f"{p:g}", "n": seeds, **row(p, cells, marks)})
+    found = records.load(experiment, protocol)
+    devices = "; ".join(sorted({r.content["provenance"]["device"] for r in found}))
+    caption += f" n is the number of seeds. Protocol {protocol}; {devices or 'not run'}."
+    return as_html(
+        pandas.DataFrame(rows), caption + (" † made by other code than today's." if stale else "")
     )
-    caption = (
-        "Test accuracy, mean ± standard deviation over n seeds; the source has one run. Its "
-        "SparseConvNet stands beside our SparseConvNet-kept. Differences in points. "
-        f"Protocol {protocol}; {devices or 'not run'}."
-    )
-    if stale:
-        caption += " † made by other code than today's."
-    return as_html(pandas.DataFrame(rows), caption)
-
-
-def _first(claim: str) -> float:
-    source = verdicts.load()[claim].source
-    return source.sparsities[0] if source else math.nan
 
 
 def _made_by_other_code(experiment: str, protocol: str) -> set[tuple[str, float]]:
@@ -301,3 +332,50 @@ def probe_report(protocol: str) -> str:
             told = f"differs from the committed digits: {digits} instead of {committed[name]}"
         lines.append(f"{network}: {told}")
     return "\n".join(lines)
+
+
+def glue_headline(experiment: str, protocol: str, sparsity: float = 0.8) -> None:
+    """Gives the book's first page its finding, its n and its devices, from the records."""
+    from myst_nb import glue  # only where chapters are made
+
+    found = records.load(experiment, protocol)
+    glue("mnist_headline", headline(tables.accuracies(found), sparsity), display=False)
+    glue("mnist_n", _most_seeds(found), display=False)
+    devices = sorted({record.content["provenance"]["device"] for record in found})
+    glue("mnist_device", "; ".join(devices) or "nothing has run yet", display=False)
+
+
+def _most_seeds(found: Sequence[Record]) -> int:
+    return len({record.key.seed for record in found})
+
+
+def headline(cells: Mapping[tuple[str, float, float], Mapping[int, float]], p: float) -> str:
+    """The finding in one sentence: every network against ConvNet at sparsity p."""
+    plain = cells.get(("ConvNet", p, p), {})
+    told = {}
+    for network in ("SparseConvNet-kept", "SparseConvNet", "ConvNet+mask"):
+        seeds = cells.get((network, p, p), {})
+        if not plain.keys() & seeds.keys():
+            return f"No network has been trained at p = {p:g} yet."
+        told[network] = difference_in_words(paired_difference(seeds, plain))
+    return (
+        f"On digits of which {100 * p:g} % of the pixels are missing, in training and test alike, "
+        f"the sparse convolution as the source built it is {told['SparseConvNet-kept']} a plain "
+        f"one; with its mask dilated, as the original paper does, it is {told['SparseConvNet']} "
+        f"it; and the plain network, given the mask as one more channel, is "
+        f"{told['ConvNet+mask']} it without."
+    )
+
+
+def difference_in_words(difference: Summary) -> str:
+    """ "1.5 points worse than (95 % interval 1.2 to 1.8, n = 5)", in points of accuracy."""
+    mean, low, high = (100 * x for x in (difference.mean, difference.low, difference.high))
+    word = "worse" if mean < 0 else "better"
+    if difference.n == 1:
+        return f"{abs(mean):.1f} points {word} (n = 1) than"
+    if low <= 0 <= high:
+        return f"not told apart (difference {low:+.1f} to {high:+.1f} points) from".replace(
+            "-", "−"
+        )
+    near, far = sorted((abs(low), abs(high)))
+    return f"{abs(mean):.1f} points {word} ({near:.1f} to {far:.1f}) than"
