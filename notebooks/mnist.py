@@ -118,9 +118,10 @@ print(report.beside_recorded(trained, "mnist", "mnist-table-3"))
 # %% [markdown] tags=["chapter"]
 # ## All sparsities
 #
-# The source's Table 3 and Figure 4, with p = 0 and p = 0.95 added. The source trained each network
-# once; we train on several seeds, each with its own weights, masks and order of images. With the same
-# seed all networks see the same masks in the same order, so their differences are paired.
+# The source's Table 3 and Figure 4, with p = 0 and p = 0.95 added. The source trained each
+# network once; we train on several seeds, each with its own weights, masks and order of images.
+# With the same seed all networks see the same masks in the same order, so their differences are
+# paired.
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report.source_table("mnist", protocol, "mnist-table-3")))

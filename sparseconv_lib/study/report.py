@@ -14,7 +14,6 @@ from sparseconv_lib.study.protocol import PRESETS, Protocol
 from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
-
 NO_BREAK = "\u00a0"
 
 
@@ -178,7 +177,7 @@ def source_table(experiment: str, protocol: str, claim: str) -> str:
             told[f"source, {network.removesuffix('-kept')}"] = (
                 f"{100 * source:.2f}" if source is not None else "–"
             )
-            told["difference" + " " * (network != compared[0])] = (
+            told[f"{network} − source"] = (
                 f"{100 * (summary.mean - source):+.2f}".replace("-", "−")
                 if summary and source is not None
                 else "–"
