@@ -55,7 +55,7 @@ missing: setup
 	@$(BIN)/sparseconv missing
 
 test: check book
-	SPARSECONV_SOURCE=records $(BIN)/python -m pytest -q -n 2 --dist loadfile tests --nbval $(NOTEBOOKS)
+	SPARSECONV_SOURCE=records $(BIN)/python -m pytest -q -n 2 --dist loadfile tests --nbval --nbval-sanitize-with tests/nbval.cfg $(NOTEBOOKS)
 
 check: setup
 	$(BIN)/ruff check -q .

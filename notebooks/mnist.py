@@ -68,8 +68,9 @@ training = check_source(source) == "train"
 #
 # MNIST has 60,000 training and 10,000 test images, 28 × 28 pixels, grey. Pixels are scaled to
 # [0, 1], and each is missing with probability $p$, independently: the mask is 1 where a pixel is
-# observed. An image has one mask, drawn from the seed, for as long as the training lasts. A missing
-# pixel is 0, the value of the background.
+# observed. A missing pixel is 0, the value of the background. Masks are drawn from the seed. As in
+# the source, an image keeps its mask for as long as the training lasts, unless the protocol says
+# otherwise.
 
 # %% tags=["hide-input"]
 if training:
@@ -85,10 +86,11 @@ display(HTML(example))
 # %% [markdown]
 # ## The networks
 #
-# Table 1 of the source, each convolution followed by BatchNorm, ReLU and 2 × 2 max pooling.
-# ConvNet+mask reads the mask as a second input channel. SparseConvNet replaces the convolutions by
-# Eq. 1; its mask is dilated by each convolution, as in the original paper. SparseConvNet-kept
-# leaves the mask as it is and only pools it, which is what the source's text and code do.
+# Table 1 of the source. Each convolution is followed by BatchNorm, ReLU and 2 × 2 max pooling, in
+# the order that the protocol names; between fully connected layers stands a ReLU. ConvNet+mask
+# reads the mask as a second input channel. SparseConvNet replaces the convolutions by Eq. 1; its
+# mask is dilated by each convolution, as in the original paper. SparseConvNet-kept leaves the mask
+# as it is and only pools it, which is what the source's text and code do.
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report.architecture_table(TABLE_1, knobs)))

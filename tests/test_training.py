@@ -232,8 +232,11 @@ def test_testing_leaves_no_trace(evaluation):
     net = build(protocol, "SparseConvNet", 0)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     masks = draw_masks(protocol, TEST, 0.5, 0, "test")
-    predict_correct(net, protocol, TEST, masks)
-    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    for mode in (True, False):
+        net.train(mode)
+        predict_correct(net, protocol, TEST, masks)
+        assert all(module.training == mode for module in net.modules())
+        assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(p.grad is None for p in net.parameters())
 
 

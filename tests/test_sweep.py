@@ -1,0 +1,669 @@
+"""The sweep, with a stub for the notebook: it makes its records in a moment, and keeps a log.
+
+Most tests execute pages in this process, and the stub's cells too, without a kernel. Those that
+kill something run the command in a copy of the checkout, with its workers and kernels.
+"""
+
+import concurrent.futures
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import filelock
+import nbformat
+import papermill
+import psutil
+import pytest
+from test_records import a_record
+
+from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study import grid, provenance, records, sweep
+from sparseconv_lib.study.grid import Experiment, Page
+from sparseconv_lib.study.paths import ROOT
+from sparseconv_lib.study.protocol import ParameterError
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+PAGE = Page("mnist", "as_written", 0.5, 3, NETWORKS)
+
+# What runner.run does for a page: each training's record as soon as it ends, none made twice.
+STUB = r"""
+import json, os, pathlib, time
+stage, folder = pathlib.Path(os.environ["SPARSECONV_STAGE"]), pathlib.Path(os.environ["STUB"])
+content = json.loads(TEMPLATE)
+for n, network in enumerate(networks.split(", ")):
+    name = f"{network}-p{sparsity:.2f}-seed{seed}.json"
+    path = stage / "mnist" / protocol / name
+    if path.exists():
+        continue
+    if (folder / f"hang-{n}").exists():
+        (folder / f"hanging-{os.getpid()}-{os.getppid()}").touch()
+        time.sleep(60)
+    if (folder / f"stop-{n}").exists():
+        raise KeyboardInterrupt
+    with (folder / "log").open("a") as log:
+        log.write(f"{protocol} {name}\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content |= {"protocol": protocol, "network": network, "sparsity": sparsity, "seed": seed}
+    content["accuracy"] = {f"{sparsity:g}": 0.75}
+    content["provenance"]["page"] = os.environ["SPARSECONV_PAGE"]
+    path.with_suffix(".part").write_text(json.dumps(content))
+    os.replace(path.with_suffix(".part"), path)
+    if seed == 0:
+        path.with_suffix(".npz").write_bytes(b"an example")
+if (folder / "fail").exists():
+    raise ValueError("the stub was told to fail")
+""".replace("TEMPLATE", repr(json.dumps(a_record().content)))
+
+
+def stub_notebook():
+    v4 = nbformat.v4
+    return v4.new_notebook(
+        cells=[
+            v4.new_markdown_cell("# Stub\n\nA notebook that trains nothing."),
+            v4.new_code_cell("1 + 1", metadata={"tags": ["hide-input"]}),
+            v4.new_code_cell(
+                "sparsity, protocol, networks, seed, source = 0.8, '', '', 0, 'records'",
+                metadata={"tags": ["parameters"]},
+            ),
+            v4.new_code_cell(STUB),
+            v4.new_code_cell("print(f'{sparsity=} {protocol=} {seed=} {source=}')"),
+            v4.new_code_cell("raise SystemExit('a chapter')", metadata={"tags": ["chapter"]}),
+            v4.new_markdown_cell("A chapter's text.", metadata={"tags": ["x", "chapter"]}),
+        ],
+        metadata={"kernelspec": KERNEL},
+    )
+
+
+class Root(SimpleNamespace):
+    """A checkout to publish into: path, and folder, where the stub's log and switches are."""
+
+    def log(self):
+        log = self.folder / "log"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def published(self):
+        """Keys of the records in results."""
+        return [record.key for record in records.load("mnist", folder=self.path / "results")]
+
+    def files(self):
+        """Everything below results and book, but for what sweeps keep to themselves."""
+        return sorted(
+            str(path.relative_to(self.path))
+            for top in ("results", "book")
+            for path in (self.path / top).rglob("*")
+            if path.is_file() and ".partial" not in path.parts
+        )
+
+    def switch(self, name, on=True):
+        (self.folder / name).touch() if on else (self.folder / name).unlink()
+
+
+def execute_here(notebook, output, parameters, **_):
+    """papermill's part in a sweep, without a kernel: in this process, in a millisecond."""
+    names, cells, error = {}, [], None
+    for cell in notebook.cells:
+        cells.append(cell)
+        if cell.cell_type != "code":
+            continue
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed):
+                exec(cell.source, names)  # what a kernel would do
+        except BaseException as reason:
+            error = reason
+            break
+        cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=printed.getvalue())]
+        if "parameters" in cell.metadata.get("tags", []):
+            names.update(parameters)
+            injected = nbformat.v4.new_code_cell(repr(parameters))
+            injected.metadata = {"tags": ["injected-parameters"], "papermill": {"path": output}}
+            cells.append(injected)
+    executed = nbformat.v4.new_notebook(cells=cells, metadata={"papermill": {"path": output}})
+    nbformat.write(executed, output)  # as papermill does, also when it failed
+    if error is not None:
+        raise error
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    nbformat.write(stub_notebook(), notebooks / "mnist.ipynb")
+    monkeypatch.setattr(sweep, "NOTEBOOKS", notebooks)
+    path, folder = tmp_path / "root", tmp_path / "stub"
+    for each in (path / "results", path / "book", folder):
+        each.mkdir(parents=True)
+    monkeypatch.setenv("STUB", str(folder))
+    for name in ("STAGE", "PAGE", "PROCESSES", "COMMIT"):  # which a sweep sets, to be restored
+        monkeypatch.setenv(f"SPARSECONV_{name}", "before")
+    monkeypatch.setenv("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+    return Root(path=path, folder=folder)
+
+
+@pytest.fixture
+def quick(root, monkeypatch):
+    monkeypatch.setattr(papermill, "execute_notebook", execute_here)
+    return root
+
+
+def whole(root, pages=(PAGE,)):
+    """Checks that these pages are published, and that each training was run and written once."""
+    keys = sorted(key for page in pages for key in page.keys)
+    assert root.published() == keys
+    assert sorted(root.log()) == sorted(f"{key.protocol} {key.path().name}" for key in keys)
+    expected = [str(page.path) for page in pages]
+    expected += [str(key.path(Path("results"))) for key in keys]
+    expected += [str(key.path(Path("results")).with_suffix(".npz")) for key in keys if not key.seed]
+    assert root.files() == sorted(expected)
+    for page in pages:
+        assert sweep.missing_keys(page, root.path) == []
+        assert not (root.path / "results/.partial/mnist" / page.name).exists()
+        assert nbformat.read(root.path / page.path, as_version=4).cells
+    for record in records.load("mnist", folder=root.path / "results"):
+        assert (root.path / record.page).exists()
+
+
+# One page
+
+
+def test_a_page_is_published_with_its_records(root):
+    """With papermill and a kernel, as in earnest."""
+    done = sweep.run_page(PAGE, root.path)
+    assert done.error is None and done.page == PAGE and done.seconds > 0
+    whole(root)
+    text = (root.path / PAGE.path).read_text("utf-8")
+    page = nbformat.read(root.path / PAGE.path, as_version=4)
+    nbformat.validate(page)
+    assert page.cells[0].source.splitlines()[0] == "# Stub: p = 0.5, seed 3, as_written"
+    assert "A notebook that trains nothing." in page.cells[0].source
+    assert "chapter" not in text.replace("'records'", "")
+    (printed,) = (cell.outputs[0].text for cell in page.cells if "print(" in cell.source)
+    assert printed == "sparsity=0.5 protocol='as_written' seed=3 source='train'\n"
+    tags = [cell.metadata.get("tags", []) for cell in page.cells]
+    assert ["injected-parameters"] in tags and ["hide-input"] in tags
+    assert set(page.metadata) <= {"kernelspec", "language_info"}
+    assert all(set(cell.metadata) <= {"tags"} for cell in page.cells)
+    for private in (str(root.path), "/tmp", "/home", "/root", "duration", "start_time", "T0"):
+        assert private not in text.replace("T00:00:00+00:00", "")
+
+
+def test_what_is_published_is_left_alone(quick):
+    assert sweep.run_page(PAGE, quick.path).error is None
+    states = [(quick.path / name).stat().st_mtime_ns for name in quick.files()]
+    assert sweep.run_page(PAGE, quick.path).error is None
+    assert [(quick.path / name).stat().st_mtime_ns for name in quick.files()] == states
+    whole(quick)
+
+
+def test_examples_are_published_beside_the_records_of_seed_0(quick):
+    page = Page("mnist", "fair", 0.05, 0, NETWORKS)
+    assert sweep.run_page(page, quick.path).error is None
+    whole(quick, [page])
+
+
+@pytest.mark.parametrize("k", range(len(NETWORKS)))
+def test_interrupted_after_k_trainings(quick, k):
+    quick.switch(f"stop-{k}")
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run_page(PAGE, quick.path)
+    assert quick.files() == [] and len(quick.log()) == k
+    assert sweep.missing_keys(PAGE, quick.path) == PAGE.keys
+    quick.switch(f"stop-{k}", on=False)
+    assert sweep.run_page(PAGE, quick.path).error is None
+    whole(quick)
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing of ours catches it."""
+
+
+def die_at(call, times=0, before=lambda *arguments: None):
+    """`call`, until it has been called `times` times; then `before`, and the end."""
+    calls = []
+
+    def stand_in(*arguments, **named):
+        if len(calls) == times:
+            before(*arguments)
+            raise Killed
+        calls.append(arguments)
+        return call(*arguments, **named)
+
+    return stand_in
+
+
+def half(_, target):
+    Path(target).write_text('{"cells": [')
+
+
+@pytest.mark.parametrize(
+    "seed, where, name, stand_in",
+    [
+        (3, sweep, "forget_machine", die_at(None)),
+        (3, os, "replace", die_at(os.replace)),  # page executed, not yet named so
+        (3, sweep, "_publish", die_at(None)),
+        (3, shutil, "copyfile", die_at(None, before=half)),  # the page half copied
+        (3, os, "replace", die_at(os.replace, 1)),  # the page copied, not yet renamed
+        *((3, records, "write", die_at(records.write, k)) for k in range(len(NETWORKS))),
+        (3, shutil, "rmtree", die_at(None)),  # all published, not yet cleared away
+        (0, shutil, "copyfile", die_at(shutil.copyfile, 2, before=half)),  # an example half copied
+        (0, os, "replace", die_at(os.replace, 3)),
+        (0, records, "write", die_at(records.write, 2)),
+    ],
+    ids=str,
+)
+def test_interrupted_while_publishing(quick, monkeypatch, seed, where, name, stand_in):
+    page = Page("mnist", "as_written", 0.5, seed, NETWORKS)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, stand_in)
+        with pytest.raises(Killed):
+            sweep.run_page(page, quick.path)
+    # At no moment is there a record without its page, nor half a page under its name.
+    if quick.published():
+        assert (quick.path / page.path).exists()
+    if (quick.path / page.path).exists():
+        assert nbformat.read(quick.path / page.path, as_version=4).cells
+    before = {key: key.path(quick.path / "results").stat().st_mtime_ns for key in quick.published()}
+    assert sweep.run_page(page, quick.path).error is None
+    for leftover in quick.path.rglob("*.part"):  # of a file that a kill cut; git ignores them
+        leftover.unlink()
+    if name == "rmtree":  # the next page's run clears it, or `make clean`
+        shutil.rmtree(quick.path / "results/.partial/mnist" / page.name, ignore_errors=True)
+    whole(quick, [page])
+    for key, written in before.items():
+        assert key.path(quick.path / "results").stat().st_mtime_ns == written
+
+
+def test_a_failing_notebook_publishes_nothing_and_says_why(root):
+    root.switch("fail")
+    done = sweep.run_page(PAGE, root.path)
+    assert done.error.startswith("failed: PapermillExecutionError: ")
+    assert done.error.endswith("ValueError: the stub was told to fail")
+    assert "\n" not in done.error
+    assert root.files() == []
+    root.switch("fail", on=False)
+    assert sweep.run_page(PAGE, root.path).error is None
+    whole(root)  # what the failed run had trained was not trained again
+
+
+def test_a_page_that_made_no_record_is_not_published(quick, monkeypatch):
+    monkeypatch.setattr(sweep, "missing_keys", lambda page, root: page.keys)
+    notebook = stub_notebook()
+    notebook.cells[3].source = "pass"
+    nbformat.write(notebook, sweep.NOTEBOOKS / "mnist.ipynb")
+    done = sweep.run_page(PAGE, quick.path)
+    assert "made no record of" in done.error and str(PAGE.keys[0]) in done.error
+    assert quick.files() == []
+
+
+def test_a_half_written_record_of_a_stage_is_not_published(quick, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "_publish", die_at(None))
+        with pytest.raises(Killed):
+            sweep.run_page(PAGE, quick.path)
+    (staged,) = quick.path.rglob("ConvNet-*.json")
+    staged.write_text(staged.read_text()[:100])
+    done = sweep.run_page(PAGE, quick.path)
+    assert "not a whole record" in done.error and str(staged) in done.error
+    assert quick.files() == []
+
+
+def test_a_page_that_another_sweep_holds_is_left_to_it(quick):
+    stage = quick.path / "results/.partial/mnist"
+    stage.mkdir(parents=True)
+    with filelock.FileLock(stage / f"{PAGE.name}.lock"):
+        assert sweep.run_page(PAGE, quick.path).error == "another sweep is running it"
+        assert quick.log() == [] and quick.files() == []
+    assert sweep.run_page(PAGE, quick.path).error is None
+    whole(quick)
+
+
+# Which pages, and in what order
+
+
+@pytest.fixture
+def two_experiments(monkeypatch):
+    small = {
+        "mnist": Experiment("mnist", ("as_written", "fair"), NETWORKS, (0.0, 0.5), seeds=3),
+        "other": Experiment("other", ("as_written",), NETWORKS[:2], (0.9,), seeds=2),
+    }
+    monkeypatch.setattr(grid, "EXPERIMENTS", small)
+    return small
+
+
+def test_missing_pages_have_the_seeds_outermost_over_all_experiments(quick, two_experiments):
+    def names(pages):
+        return [f"{page.experiment} {page.name}" for page in pages]
+
+    seed = [
+        "mnist as_written-p0.00-seed{}",
+        "mnist as_written-p0.50-seed{}",
+        "mnist fair-p0.00-seed{}",
+        "mnist fair-p0.50-seed{}",
+        "other as_written-p0.90-seed{}",
+    ]
+    expected = [name.format(k) for k in (0, 1) for name in seed]
+    expected += [name.format(2) for name in seed[:4]]  # the other experiment asks for two seeds
+    assert names(sweep.missing_pages(["mnist", "other"], root=quick.path)) == expected
+    assert names(sweep.missing_pages(["mnist", "other"], 1, quick.path)) == expected[:5]
+    assert names(sweep.missing_pages(["other"], 4, quick.path)) == [
+        seed[4].format(k) for k in range(4)
+    ]
+    first = Page("mnist", "as_written", 0.0, 0, NETWORKS)
+    assert sweep.run_page(first, quick.path).error is None
+    assert names(sweep.missing_pages(["mnist", "other"], root=quick.path)) == expected[1:]
+
+
+def test_missing_pages_of_bad_requests(quick):
+    with pytest.raises(ParameterError, match="'mnits' does not exist; known: mnist"):
+        sweep.missing_pages(["mnits"], root=quick.path)
+    for seeds in (0, -1, 1.5):
+        with pytest.raises(ParameterError, match=r"seeds is .*; it must be a whole number"):
+            sweep.missing_pages(["mnist"], seeds, quick.path)
+
+
+def test_what_is_missing_of_a_page(quick):
+    assert sweep.run_page(PAGE, quick.path).error is None
+    assert sweep.missing_keys(PAGE, quick.path) == []
+    gone = PAGE.keys[2]
+    gone.path(quick.path / "results").unlink()
+    assert sweep.missing_keys(PAGE, quick.path) == [gone]
+    (quick.path / PAGE.path).unlink()  # records without their page do not count
+    assert sweep.missing_keys(PAGE, quick.path) == PAGE.keys
+
+
+# The budget
+
+
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        ("90s", 90), ("90", 90), ("8m", 480), ("1.5h", 5400), (" 2 m ", 120), ("0.5s", 0.5),
+        (None, float("inf")),
+    ],
+)  # fmt: skip
+def test_budgets(text, seconds):
+    assert sweep.parse_budget(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "0", "0s", "0.0h", "-5m", "8 min", "m", "1d", "1h30m", "nan", "inf", "1e3"],
+)
+def test_bad_budgets(text):
+    with pytest.raises(ParameterError) as error:
+        sweep.parse_budget(text)
+    assert "8m" in str(error.value) and "\n" not in str(error.value)
+
+
+class Clocked:
+    """Stands in for the pool of workers: pages take the seconds that `takes` says, by its clock."""
+
+    def __init__(self, monkeypatch, takes):
+        self.now, self.takes, self.started, self.running = 0.0, list(takes), [], []
+        monkeypatch.setattr(sweep, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(concurrent.futures, "ProcessPoolExecutor", lambda *_: self)
+        monkeypatch.setattr(concurrent.futures, "wait", self.wait)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def submit(self, _, page, root):
+        future = concurrent.futures.Future()
+        seconds = self.takes[len(self.started)]
+        self.started.append(page)
+        self.running.append((self.now + seconds, seconds, len(self.started), page, future))
+        return future
+
+    def wait(self, futures, return_when):
+        assert return_when == concurrent.futures.FIRST_COMPLETED
+        first = min(self.running, key=lambda each: each[:3])
+        self.running.remove(first)
+        self.now, seconds, _, page, future = first
+        future.set_result(sweep.Done(page, seconds))
+        return {future}, set(futures) - {future}
+
+
+def pages(n):
+    return [Page("mnist", "as_written", 0.5, seed, NETWORKS) for seed in range(n)]
+
+
+@pytest.mark.parametrize(
+    "takes, workers, budget, started, ends",
+    [
+        ([10] * 5, 1, float("inf"), 5, 50),
+        ([10] * 5, 1, 30, 3, 30),
+        ([10] * 5, 1, 29.9, 2, 20),
+        ([10, 12, 10, 10], 1, 33, 2, 22),  # by the slowest: after 22 s 11 are left
+        ([10, 5, 10, 10], 1, 24, 2, 15),
+        ([10] * 8, 2, 25, 4, 20),
+        ([10, 11, 10, 10, 10], 2, 21, 3, 20),  # the second worker's page ends at 11 s: too late
+        ([10] * 5, 1, 0.001, 1, 10),  # nothing is known of this device: the first is started
+    ],
+)
+def test_nothing_is_started_that_could_not_end_in_time(
+    quick, monkeypatch, takes, workers, budget, started, ends
+):
+    clock = Clocked(monkeypatch, takes)
+    said = []
+    done = sweep.sweep(
+        pages(len(takes)), workers=workers, budget=budget, root=quick.path, report=said.append
+    )
+    assert clock.started == pages(len(takes))[:started]  # the most valuable first
+    assert sorted(each.page.seed for each in done) == list(range(started))
+    assert clock.now == ends and not clock.running
+    stops = [line for line in said if line.startswith("budget: ")]
+    assert len(stops) == (started < len(takes))
+
+
+@pytest.mark.parametrize("device, started", [("this one", 0), ("another one", 1)])
+def test_recorded_seconds_of_this_device_are_known_beforehand(quick, monkeypatch, device, started):
+    """A page takes the sum of its trainings' seconds: here 4 x 25 s."""
+    for network in NETWORKS:
+        record = a_record(network, seed=9)
+        record.content["provenance"]["device"] = device
+        records.write(record, quick.path / "results")
+    monkeypatch.setattr(provenance, "device_name", lambda _: "this one")
+    clock = Clocked(monkeypatch, [100] * 2)
+    assert len(sweep.sweep(pages(2), workers=1, budget=99, root=quick.path)) == started
+    if device == "this one":
+        assert len(sweep.sweep(pages(2), workers=1, budget=100, root=quick.path)) == 1
+    assert clock.now == 100
+
+
+def test_zero_workers_and_a_cut_record_stop_a_sweep_before_it_starts(quick, monkeypatch):
+    clock = Clocked(monkeypatch, [])
+    with pytest.raises(ParameterError, match="workers is 0"):
+        sweep.sweep(pages(2), workers=0, root=quick.path)
+    path = records.write(a_record(), quick.path / "results")
+    path.write_text(path.read_text()[:500])
+    with pytest.raises(records.RecordError, match=re.escape(str(path))):
+        sweep.sweep(pages(2), workers=1, root=quick.path)
+    assert clock.started == []
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study import sweep
+from sparseconv_lib.study.grid import Page
+if os.geteuid() == 0:
+    os.setuid(65534)  # no folder is read-only to root
+for closed in ("results", "book"):
+    try:
+        page = Page("mnist", "as_written", 0.5, 0, NETWORKS)
+        sweep.sweep([page], workers=1, root=Path(sys.argv[1], closed))
+    except sweep.SweepError as error:
+        print(error)
+"""
+
+
+def test_a_read_only_output_folder_stops_a_sweep_at_once():
+    import tempfile  # pytest's own folders are closed to others than us
+
+    with tempfile.TemporaryDirectory() as top:
+        os.chmod(top, 0o755)
+        for closed in ("results", "book"):
+            for name in ("results", "book"):
+                (Path(top) / closed / name).mkdir(parents=True)
+                os.chmod(Path(top) / closed / name, 0o555 if name == closed else 0o777)
+        run = [sys.executable, "-c", AS_NOBODY, top]
+        done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=60)
+        assert done.stdout.splitlines() == [
+            f"cannot write to {top}/{closed}/{closed}; run in a checkout that is yours"
+            for closed in ("results", "book")
+        ], done.stderr
+        assert not [path for path in Path(top).rglob("*") if path.is_file()]
+
+
+# The command, with its workers and kernels
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of this checkout with a small grid and the stub for its notebook: a Root."""
+    path, folder = tmp_path / "checkout", tmp_path / "stub"
+    for each in (path / "results", path / "book", path / "notebooks", folder):
+        each.mkdir(parents=True)
+    library = path / "sparseconv_lib"
+    shutil.copytree(ROOT / "sparseconv_lib", library, ignore=shutil.ignore_patterns("__pycache__"))
+    text = (library / "study" / "grid.py").read_text("utf-8")
+    small, n = re.subn(r"(?m)^MNIST_SPARSITIES = .*$", "MNIST_SPARSITIES = (0.0, 0.5)", text)
+    assert n == 1
+    (library / "study" / "grid.py").write_text(small, "utf-8")
+    nbformat.write(stub_notebook(), path / "notebooks" / "mnist.ipynb")
+    return Root(path=path, folder=folder)
+
+
+def start(checkout, *arguments):
+    command = [sys.executable, "-m", "sparseconv_lib", "sweep", "mnist", "--seeds", "1", *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=checkout.path,
+        env={**os.environ, "STUB": str(checkout.folder), "SPARSECONV_COMMIT": "none"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def hanging(checkout, n, process):
+    """Waits until n kernels hang; their (pid, parent's pid)."""
+    deadline = time.monotonic() + 60
+    while len(found := list(checkout.folder.glob("hanging-*"))) < n:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for path in found:
+        path.unlink()
+    return [tuple(map(int, path.name.split("-")[1:])) for path in found]
+
+
+def gone(pids, within):
+    """Whether these processes end within some seconds."""
+    deadline = time.monotonic() + within
+
+    def alive(pid):
+        try:
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return not any(map(alive, pids))
+
+
+def both(grid_sparsities=(0.0, 0.5)):
+    return [Page("mnist", "as_written", p, 0, NETWORKS) for p in grid_sparsities]
+
+
+def test_killed_workers_and_killed_sweeps_lose_and_repeat_nothing(checkout):
+    checkout.switch("hang-2")
+    with start(checkout, "--workers", "1") as process:
+        ((kernel, worker),) = hanging(checkout, 1, process)
+        os.kill(worker, signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert re.fullmatch(
+            r"sparseconv: a worker died while it ran as_written-p0\.00-seed0\.ipynb, .*run the "
+            r"same command again, with fewer --workers\n",
+            errors,
+        )
+    assert gone([kernel], within=10)  # lest it train on, beside the next sweep
+    assert len(checkout.log()) == 2 and checkout.files() == []
+
+    with start(checkout, "--workers", "2") as process:
+        pids = [pid for pair in hanging(checkout, 2, process) for pid in pair]
+        process.kill()
+        assert gone(pids, within=10)
+    assert len(checkout.log()) == 4 and checkout.files() == []
+
+    checkout.switch("hang-2", on=False)
+    with start(checkout, "--workers", "2") as process:
+        said, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and errors == ""
+    assert said.splitlines()[0] == "2 pages to run (8 trainings), 2 at a time"
+    assert said.splitlines()[-1] == "2 published, 0 failed"
+    whole(checkout, both())
+
+
+def test_two_sweeps_at_once_run_each_page_once(checkout):
+    with start(checkout, "--workers", "1") as a, start(checkout, "--workers", "2") as b:
+        told = [process.communicate(timeout=90) for process in (a, b)]
+    assert not any(errors for _, errors in told)
+    whole(checkout, both())
+
+
+ORPHANS = """
+import concurrent.futures, multiprocessing, os, sys, time
+from pathlib import Path
+from sparseconv_lib.study.processes import end_with_parent
+
+def work(folder):
+    Path(folder, f"at-work-{os.getpid()}").touch()
+    time.sleep(60)
+
+if __name__ == "__main__":
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(2, spawn, end_with_parent) as pool:
+        for _ in range(2):
+            pool.submit(work, sys.argv[1])
+        time.sleep(0.3)
+        print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+"""
+
+
+@pytest.mark.parametrize("when", ["at work", "starting"])
+def test_workers_end_when_their_parent_is_killed(tmp_path, when):
+    script = tmp_path / "orphans.py"
+    script.write_text(ORPHANS)
+    command = [sys.executable, script, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        workers = list(map(int, parent.stdout.readline().split()))
+        assert len(workers) == 2
+        try:
+            deadline = time.monotonic() + 60
+            while when == "at work" and len(list(tmp_path.glob("at-work-*"))) < 2:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert not gone(workers[:1], within=0) and not gone(workers[1:], within=0)
+            parent.kill()
+            assert gone(workers, within=20)  # starting takes its time
+        finally:
+            for pid in workers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
