@@ -59,13 +59,14 @@ class Outcome:
 
 def build(protocol: Protocol, network: str, seed: int) -> ClassificationNet:
     """The network before training, on the CPU, its weights drawn from `seed`."""
-    net = ClassificationNet(
-        network,
-        ARCHITECTURES[protocol.dataset],
-        block_order=protocol.block_order,
-        batch_norm=protocol.batch_norm,
-        scale=protocol.scale,
-    )
+    with torch.random.fork_rng(devices=[]):  # PyTorch's own first weights leave no trace
+        net = ClassificationNet(
+            network,
+            ARCHITECTURES[protocol.dataset],
+            block_order=protocol.block_order,
+            batch_norm=protocol.batch_norm,
+            scale=protocol.scale,
+        )
     seed_weights(net, seed)
     return net
 
@@ -223,7 +224,6 @@ def _fit_one_rate(
         started = time.perf_counter()
         if epoch == 0 or protocol.masks == "epoch":
             masks = draw_masks(protocol, train, sparsity, seed, f"training epoch {epoch}")
-        net.train()
         losses: list[Tensor] = []  # sum over the images of each part
         correct = torch.zeros((), dtype=torch.int64, device=device)
         permutation = torch.randperm(len(train), generator=order).to(device)
@@ -291,6 +291,7 @@ def _reproducible(protocol: Protocol) -> Iterator[None]:
     # cuBLAS reads this when it starts; PyTorch asks for it before it calls itself deterministic.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
     memory: Any = torch.utils.deterministic  # a module whose attributes are properties
     fill = memory.fill_uninitialized_memory
@@ -306,6 +307,6 @@ def _reproducible(protocol: Protocol) -> Iterator[None]:
             with torch.backends.mkldnn.flags(enabled=onednn):
                 yield
     finally:
-        torch.use_deterministic_algorithms(deterministic)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         memory.fill_uninitialized_memory = fill
         torch.backends.cudnn.benchmark = benchmark

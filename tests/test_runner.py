@@ -1,0 +1,230 @@
+"""The runner: a page's trainings, in this process or in workers, on generated images."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+import torch
+from test_records import seven_digits
+
+from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study import data, provenance, records, runner, training
+from sparseconv_lib.study.protocol import Protocol
+from sparseconv_lib.study.records import Key
+from sparseconv_lib.study.training import Images, draw_masks
+
+TINY = Protocol(epochs=1, batch_size=8)
+IMAGES = data.synthetic("mnist", images=32)
+KEYS = [Key("mnist", "as_written", network, 0.5, 0) for network in NETWORKS[:3]]
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch):
+    for name in ("STAGE", "PAGE", "PROCESSES", "COMMIT"):
+        monkeypatch.delenv(f"SPARSECONV_{name}", raising=False)
+    monkeypatch.setenv("SPARSECONV_COMMIT", "0" * 40)
+
+
+@pytest.fixture
+def stage(monkeypatch, tmp_path):
+    monkeypatch.setenv("SPARSECONV_STAGE", str(tmp_path / "stage"))
+    monkeypatch.setenv("SPARSECONV_PAGE", "book/runs/mnist/a.ipynb")
+    return tmp_path / "stage"
+
+
+def untimed(record):
+    """A record's content without what differs between two equal trainings."""
+    content = record.content
+    return {
+        **content,
+        "epochs": [{**epoch, "seconds": 0} for epoch in content["epochs"]],
+        "provenance": {**content["provenance"], "seconds": 0, "started": ""},
+    }
+
+
+def count_trainings(monkeypatch):
+    """Counts the trainings of this process from now on."""
+    trained, train_one = [], runner.train_one
+
+    def counted(key, *arguments):
+        trained.append(key)
+        return train_one(key, *arguments)
+
+    monkeypatch.setattr(runner, "train_one", counted)
+    return trained
+
+
+def test_records_are_the_same_in_this_process_and_in_workers():
+    here = runner.run(KEYS, TINY, IMAGES, processes=1)
+    there = runner.run(KEYS, TINY, IMAGES, processes=2)
+    assert list(here) == list(there) == KEYS
+    for key in KEYS:
+        assert here[key].key == key
+        assert untimed(here[key]) == untimed(there[key])
+    assert len({here[key].content["epochs"][0]["loss"] for key in KEYS}) == len(KEYS)
+
+
+def test_a_record_says_what_was_trained_and_where():
+    started = torch.get_num_threads()
+    (record,) = runner.run(KEYS[:1], TINY, IMAGES).values()
+    assert torch.get_num_threads() == started
+    content = record.content
+    assert records.validated(content, "here") == record
+    assert record.protocol == TINY
+    assert content["images"] == {"train": 32, "test": 8}
+    assert content["identity"]["data"] == IMAGES.identity
+    assert content["identity"]["code"] == provenance.code_identity()
+    assert content["provenance"]["page"] == "none"
+    assert content["provenance"]["commit"] == "0" * 40
+    assert len(content["epochs"]) == 1 and len(content["curve"]) == 4  # 32 images in eights
+    outcome = training.fit(
+        TINY,
+        KEYS[0].network,
+        0.5,
+        0,
+        Images(IMAGES.train_images, IMAGES.train_labels),
+        Images(IMAGES.test_images, IMAGES.test_labels),
+        device="cpu",
+    )
+    assert list(content["accuracy"]) == ["0.5"]
+    if not torch.cuda.is_available():
+        assert content["provenance"]["threads"] == 1
+        assert record.accuracy == outcome.accuracy[0.5]
+
+
+def test_masks_are_paired_across_networks_and_differ_with_seed_and_sparsity():
+    keys = [*KEYS[:2], Key("mnist", "as_written", "ConvNet", 0.5, 1)]
+    keys.append(Key("mnist", "as_written", "ConvNet", 0.6, 0))
+    found = runner.run(keys, TINY, IMAGES, processes=1)
+    masks = [found[key].content["identity"]["masks"] for key in keys]
+    assert masks[0] == masks[1]
+    assert len(set(masks[1:])) == 3
+
+
+def test_by_hand_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = set(os.listdir(records.RESULTS))
+    runner.run(KEYS[:1], TINY, IMAGES)
+    assert list(tmp_path.iterdir()) == []
+    assert set(os.listdir(records.RESULTS)) == before
+
+
+def test_what_is_staged_is_not_trained_again(stage, monkeypatch, capsys):
+    trained = count_trainings(monkeypatch)
+    first = runner.run(KEYS[:2], TINY, IMAGES, processes=1)
+    assert trained == KEYS[:2]
+    assert records.load("mnist", folder=stage) == [
+        records.Record(seven_digits(first[key].content)) for key in sorted(KEYS[:2])
+    ]
+    assert all(record.page == "book/runs/mnist/a.ipynb" for record in first.values())
+    capsys.readouterr()
+    again = runner.run(KEYS, TINY, IMAGES, processes=1)
+    assert trained == KEYS  # the third only, now
+    assert list(again) == KEYS
+    assert [again[key].content for key in KEYS[:2]] == [
+        seven_digits(first[key].content) for key in KEYS[:2]
+    ]
+    told = capsys.readouterr()
+    assert told.out.count("done before this page was interrupted") == 2
+    assert str(KEYS[0]) in told.out and str(KEYS[2]) not in told.out
+
+
+def test_each_training_is_kept_as_it_ends(stage, monkeypatch):
+    train_one = runner.train_one
+
+    def fail_at_the_second(key, *arguments):
+        if key == KEYS[1]:
+            raise MemoryError
+        return train_one(key, *arguments)
+
+    monkeypatch.setattr(runner, "train_one", fail_at_the_second)
+    with pytest.raises(MemoryError):
+        runner.run(KEYS, TINY, IMAGES, processes=1)
+    assert [record.key for record in records.load("mnist", folder=stage)] == KEYS[:1]
+
+
+def test_a_staged_record_that_was_cut_stops_the_page(stage):
+    (record,) = runner.run(KEYS[:1], TINY, IMAGES).values()
+    path = record.key.path(stage)
+    path.write_text(path.read_text()[:-50])
+    with pytest.raises(records.RecordError, match="not a whole record"):
+        runner.run(KEYS[:1], TINY, IMAGES)
+
+
+def test_seed_0_leaves_an_example_and_other_seeds_do_not(stage):
+    keys = [KEYS[2], Key("mnist", "as_written", "ConvNet", 0.5, 1)]
+    runner.run(keys, TINY, IMAGES, processes=1)
+    assert [path.name for path in stage.rglob("*.npz")] == ["SparseConvNet-p0.50-seed0.npz"]
+    path = KEYS[2].path(stage).with_suffix(".npz")
+    assert path.stat().st_size < 40_000
+    with np.load(path, allow_pickle=False) as example:
+        content = {name: example[name] for name in example.files}
+    test = Images(IMAGES.test_images, IMAGES.test_labels)
+    mask = draw_masks(TINY, test, 0.5, 0, "test")[0, 0].numpy()
+    assert np.array_equal(content["image"], IMAGES.test_images[0].numpy())
+    assert np.array_equal(content["mask"], mask)
+    assert content["label"] == int(IMAGES.test_labels[0])
+    assert content["probabilities"].shape == (10,)
+    assert content["probabilities"].sum() == pytest.approx(1, abs=1e-5)
+    maps = content["maps"]
+    assert maps.dtype == np.uint8 and maps.ndim == 3 and maps.shape[1:] == (28, 28)
+    for name in ("maps_low", "maps_high"):
+        assert content[name].shape == maps.shape[:1]
+    varied = content["maps_high"] > content["maps_low"]
+    assert varied.any()
+    assert (maps[varied].min((1, 2)) == 0).all() and (maps[varied].max((1, 2)) == 255).all()
+
+
+def test_by_hand_there_is_a_bar_and_in_a_sweep_there_is_none(monkeypatch, capsys, tmp_path):
+    """A bar draws only as often as twice a second, but once when it begins."""
+    runner.run(KEYS[:1], TINY, IMAGES)
+    assert "1 trainings:" in capsys.readouterr().err
+    monkeypatch.setenv("SPARSECONV_STAGE", str(tmp_path))
+    runner.run(KEYS[:1], TINY, IMAGES)
+    told = capsys.readouterr()
+    assert told.err == "" and told.out == ""
+
+
+def test_the_bar_ends_full(monkeypatch):
+    progress = runner._Progress(KEYS[:2])
+    shown = []
+    monkeypatch.setattr(progress.bar, "update", lambda n: shown.append(n))
+    with progress:
+        progress.bar.n = 0
+        progress.show(KEYS[0], 0.5)
+        progress.show(KEYS[1], 1.0)
+    assert shown == [50, 150]
+
+
+def test_the_number_of_processes(monkeypatch):
+    asked = []
+
+    def stand_in(keys, protocol, dataset, processes, progress, stage):
+        asked.append(processes)
+        return {key: key for key in keys}
+
+    monkeypatch.setattr(runner, "_train_in_processes", stand_in)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(runner, "usable_cores", lambda: 7)
+    runner.run(KEYS, TINY, IMAGES)
+    monkeypatch.setenv("SPARSECONV_PROCESSES", "3")
+    runner.run(KEYS, TINY, IMAGES)
+    runner.run(KEYS, TINY, IMAGES, processes=2)
+    assert asked == [7, 3, 2]
+
+
+def test_a_worker_that_fails_fails_the_page():
+    bad = dataclasses.replace(TINY, held_out=32)  # all the images there are
+    with pytest.raises(ValueError, match="cannot hold out 32 of 32"):
+        runner.run(KEYS[:2], bad, IMAGES, processes=2)
+
+
+def test_masked_example_shows_what_the_test_sees():
+    image, masks, label = runner.masked_example(IMAGES, TINY, 0, (0.0, 0.5, 0.8))
+    assert np.array_equal(image, IMAGES.test_images[0, 0].numpy())
+    assert label == int(IMAGES.test_labels[0])
+    test = Images(IMAGES.test_images, IMAGES.test_labels)
+    for p, mask in masks.items():
+        assert np.array_equal(mask, draw_masks(TINY, test, p, 0, "test")[0, 0].numpy())
+    assert masks[0.0].all() and (masks[0.8] <= masks[0.5]).all()
