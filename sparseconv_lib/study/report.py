@@ -15,6 +15,7 @@ from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
 NO_BREAK = "\u00a0"
+HEADLINE_SPARSITY = 0.8  # the one at which the source's text gives its numbers
 
 
 def as_html(table: pandas.DataFrame, caption: str) -> str:
@@ -234,8 +235,7 @@ def _grid_table(experiment: str, protocol: str, row: Callable[..., dict], captio
         seeds = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
         rows.append({"p": f"{p:g}", "n": seeds, **row(p, cells, marks)})
     found = records.load(experiment, protocol)
-    devices = "; ".join(sorted({r.content["provenance"]["device"] for r in found}))
-    caption += f" n is the number of seeds. Protocol {protocol}; {devices or 'not run'}."
+    caption += f" n is the number of seeds. Protocol {protocol}; {_devices(found) or 'not run'}."
     return as_html(
         pandas.DataFrame(rows), caption + (" † made by other code than today's." if stale else "")
     )
@@ -333,19 +333,33 @@ def probe_report(protocol: str) -> str:
     return "\n".join(lines)
 
 
-def glue_headline(experiment: str, protocol: str, sparsity: float = 0.8) -> None:
+def glue_headline(experiment: str, protocol: str) -> None:
     """Gives the book's first page its finding, its n and its devices, from the records."""
     from myst_nb import glue  # only where chapters are made
 
     found = records.load(experiment, protocol)
-    glue("mnist_headline", headline(tables.accuracies(found), sparsity), display=False)
-    glue("mnist_n", _most_seeds(found), display=False)
-    devices = sorted({record.content["provenance"]["device"] for record in found})
-    glue("mnist_device", "; ".join(devices) or "nothing has run yet", display=False)
+    glue("mnist_headline", headline(tables.accuracies(found), HEADLINE_SPARSITY), display=False)
+    glue("mnist_n", most_seeds(found), display=False)
+    glue("mnist_device", _devices(found) or "nothing has run yet", display=False)
 
 
-def _most_seeds(found: Sequence[Record]) -> int:
-    return len({record.key.seed for record in found})
+def finding(experiment: str, protocol: str) -> str:
+    """The finding with n and device, as the README says it."""
+    found = records.load(experiment, protocol)
+    told = headline(tables.accuracies(found), HEADLINE_SPARSITY)
+    if not found:
+        return told
+    seeds = most_seeds(found)
+    return f"{told} ({seeds} seed{'s' * (seeds > 1)}, intervals 95 %; {_devices(found)}.)"
+
+
+def most_seeds(found: Sequence[Record]) -> int:
+    """The number of seeds of the cells of `found` that have the most."""
+    return max((len(seeds) for seeds in tables.accuracies(found).values()), default=0)
+
+
+def _devices(found: Sequence[Record]) -> str:
+    return "; ".join(sorted({record.content["provenance"]["device"] for record in found}))
 
 
 def headline(cells: Mapping[tuple[str, float, float], Mapping[int, float]], p: float) -> str:
@@ -358,23 +372,21 @@ def headline(cells: Mapping[tuple[str, float, float], Mapping[int, float]], p: f
             return f"No network has been trained at p = {p:g} yet."
         told[network] = difference_in_words(paired_difference(seeds, plain))
     return (
-        f"On digits of which {100 * p:g} % of the pixels are missing, in training and test alike, "
-        f"the sparse convolution as the source built it is {told['SparseConvNet-kept']} a plain "
-        f"one; with its mask dilated, as the original paper does, it is {told['SparseConvNet']} "
-        f"it; and the plain network, given the mask as one more channel, is "
-        f"{told['ConvNet+mask']} it without."
+        f"Against a plain convolutional network, on digits of which {100 * p:g} % of the pixels "
+        f"are missing in training and test alike, the sparse convolution as the source built it "
+        f"is {told['SparseConvNet-kept']}; with its mask dilated, as in the original paper, "
+        f"{told['SparseConvNet']}; and a plain network that is given the mask as one more channel, "
+        f"{told['ConvNet+mask']}."
     )
 
 
 def difference_in_words(difference: Summary) -> str:
-    """ "1.5 points worse than (95 % interval 1.2 to 1.8, n = 5)", in points of accuracy."""
+    """ "1.5 points worse (1.2 to 1.8)", in points of accuracy with the 95 % interval."""
     mean, low, high = (100 * x for x in (difference.mean, difference.low, difference.high))
     word = "worse" if mean < 0 else "better"
     if difference.n == 1:
-        return f"{abs(mean):.1f} points {word} (n = 1) than"
+        return f"{abs(mean):.1f} points {word} (n = 1)"
     if low <= 0 <= high:
-        return f"not told apart (difference {low:+.1f} to {high:+.1f} points) from".replace(
-            "-", "−"
-        )
+        return f"not told apart from it ({low:+.1f} to {high:+.1f} points)".replace("-", "−")
     near, far = sorted((abs(low), abs(high)))
-    return f"{abs(mean):.1f} points {word} ({near:.1f} to {far:.1f}) than"
+    return f"{abs(mean):.1f} points {word} ({near:.1f} to {far:.1f})"
