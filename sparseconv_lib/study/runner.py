@@ -74,7 +74,7 @@ class _Progress:
         terminal = _terminal()
         self.bar = tqdm(
             total=100 * len(keys),
-            desc=f"{len(keys)} trainings",
+            desc="training" if len(keys) == 1 else f"{len(keys)} trainings",
             bar_format="{desc}: {percentage:3.0f} %|{bar:30}| {elapsed}, {remaining} left",
             file=terminal or sys.stderr,
             disable="SPARSECONV_STAGE" in os.environ or not keys,

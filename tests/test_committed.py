@@ -1,0 +1,560 @@
+"""What is committed in results/ and book/runs belongs together, and is what it says it is.
+
+Each check is a function of a checkout's root that lists the problems. It is applied to this
+checkout, whatever it holds yet, and to an invented one that each test breaks in one way: there the
+check must find just that.
+"""
+
+import collections
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from test_notebooks import an_executed_notebook, output_problems, told
+from test_records import MNIST_IDENTITY, a_record
+
+from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study import probe, provenance, records, report
+from sparseconv_lib.study.grid import EXPERIMENTS, Page
+from sparseconv_lib.study.paths import NOTEBOOKS, ROOT
+from sparseconv_lib.study.protocol import PRESETS
+
+BUDGETS = {"results": 8_000_000, "book/runs": 12_000_000}  # bytes
+PAGE_BUDGET = 200_000
+DATA = {"mnist": MNIST_IDENTITY}
+NAME = re.compile(r"(?P<protocol>\w+)-p(?P<sparsity>\d\.\d\d)-seed(?P<seed>\d+)")
+
+
+def record_paths(root):
+    return sorted((root / "results").glob("*/*/*.json"))
+
+
+def page_paths(root):
+    return sorted((root / "book" / "runs").glob("*/*.ipynb"))
+
+
+def read_all(root):
+    """Every record that can be read; those that cannot are `record_problems`' business."""
+    found = []
+    for path in record_paths(root):
+        try:
+            found.append(records.read(path))
+        except records.RecordError:
+            continue
+    return found
+
+
+def record_problems(root):
+    problems = []
+    for path in record_paths(root):
+        try:
+            records.read(path)
+        except records.RecordError as error:
+            problems.append(str(error))
+    for path in (root / "results").glob("*/**/*"):
+        beside = path.with_suffix(".json")
+        if path.is_dir() or ".partial" in path.parts or path in record_paths(root):
+            continue
+        if path.suffix != ".npz" or "-seed0." not in path.name or not beside.exists():
+            problems.append(f"{path}: neither a record nor an example beside one")
+    return problems
+
+
+def page_of(path):
+    """The grid's page that stands in `path`, or None."""
+    name = NAME.fullmatch(path.stem)
+    if not name or path.parent.name not in EXPERIMENTS:
+        return None
+    networks = EXPERIMENTS[path.parent.name].networks
+    found = (name["protocol"], float(name["sparsity"]), int(name["seed"]))
+    page = Page(path.parent.name, *found, networks)
+    return page if page.name == path.stem else None
+
+
+def pairing_problems(root):
+    """Of pages and records: none without the other, and the page shows the record's number."""
+    problems = []
+    for record in read_all(root):
+        if not (root / record.page).is_file():
+            problems.append(f"{record.key}: its page {record.page} is not there")
+    for path in page_paths(root):
+        page = page_of(path)
+        if page is None:
+            problems.append(f"{path.name}: no page of the grid")
+            continue
+        notebook = nbformat.read(path, as_version=4)
+        shown = "".join(told(o) for cell in notebook.cells for o in cell.get("outputs", []))
+        injected = [
+            cell.source
+            for cell in notebook.cells
+            if "injected-parameters" in cell.metadata.get("tags", [])
+        ]
+        for name in ("sparsity", "seed", "protocol"):
+            line = f"{name} = {page.parameters[name]!r}".replace("'", '"')
+            if not any(line in source.splitlines() for source in injected):
+                problems.append(f"{path.name}: was not run with {line}")
+        for key in page.keys:
+            if not key.path(root / "results").is_file():
+                problems.append(f"{path.name}: there is no record of {key}")
+                continue
+            record = records.read(key.path(root / "results"))
+            if record.page != str(page.path):
+                problems.append(f"{key}: names {record.page}, not {page.path}")
+            elif not re.search(rf"(?<![\d.]){100 * record.accuracy:.2f}(?!\d)", shown):
+                problems.append(f"{path.name}: does not show {100 * record.accuracy:.2f}")
+    return problems
+
+
+def content_problems(root):
+    """Of pages: errors, standard error, a machine's paths, its metadata."""
+    return [
+        f"{path.name}: {problem}"
+        for path in page_paths(root)
+        for problem in output_problems(nbformat.read(path, as_version=4))
+    ]
+
+
+def size_problems(root):
+    problems = []
+    for folder, budget in BUDGETS.items():
+        files = [path for path in (root / folder).rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files if ".partial" not in path.parts)
+        if size > budget:
+            problems.append(f"{folder} holds {size:,} bytes, of {budget:,}")
+    for path in page_paths(root):
+        if (size := path.stat().st_size) > PAGE_BUDGET:
+            problems.append(f"{path.name} has {size:,} bytes, of {PAGE_BUDGET:,}")
+    return problems
+
+
+def protocol_problems(root):
+    """One name, one protocol: that which has the name today."""
+    problems = []
+    for record in read_all(root):
+        name = record.key.protocol
+        today = dataclasses.asdict(PRESETS[name]) if name in PRESETS else None
+        if today is None:
+            problems.append(f"{record.key}: there is no protocol {name}")
+            continue
+        knobs = {**today, "learning_rates": list(today["learning_rates"])}
+        for knob in sorted(knobs.keys() | record.content["knobs"].keys()):
+            if record.content["knobs"].get(knob) != knobs.get(knob):
+                problems.append(f"{record.key}: {knob} is not that of {name} today")
+    return problems
+
+
+def identity_problems(root):
+    """Same data, same split, and for each seed and sparsity the same masks for every network."""
+    problems = []
+    masks = collections.defaultdict(set)
+    for record in read_all(root):
+        content, key = record.content, record.key
+        identity, knobs = content["identity"], content["knobs"]
+        if identity["data"] != DATA[knobs["dataset"]]:
+            problems.append(f"{key}: made from other data")
+        if identity["split"] != "standard" or content["images"] != {
+            "train": 60_000,
+            "test": 10_000,
+        }:
+            problems.append(f"{key}: made from another split")
+        masks[knobs["dataset"], knobs["mask_kind"], key.sparsity, key.seed].add(identity["masks"])
+    problems += [f"{cell}: {len(found)} masks" for cell, found in masks.items() if len(found) > 1]
+    # Other seeds have other masks, but for p = 0, where every pixel is observed.
+    drawn = collections.Counter(
+        mask for (_, _, sparsity, _), found in masks.items() if sparsity for mask in found
+    )
+    return problems + [f"masks {mask} stand for {n} cells" for mask, n in drawn.items() if n > 1]
+
+
+def seed_problems(root):
+    """The networks of a cell have the same seeds, none of them left out."""
+    cells = collections.defaultdict(set)
+    for record in read_all(root):
+        key = record.key
+        cells[key.experiment, key.protocol, key.sparsity, key.network].add(key.seed)
+    problems = [
+        f"{cell}: seeds {sorted(seeds)}"
+        for cell, seeds in cells.items()
+        if seeds != set(range(len(seeds)))
+    ]
+    for experiment, protocol, sparsity, _ in {(*cell[:3], None) for cell in cells}:
+        networks = EXPERIMENTS[experiment].networks
+        all_seeds = {
+            frozenset(cells.get((experiment, protocol, sparsity, network), ()))
+            for network in networks
+        }
+        if len(all_seeds) > 1:
+            problems.append(f"{experiment} {protocol} p={sparsity:g}: networks differ in seeds")
+    return problems
+
+
+CHECKS = [
+    record_problems,
+    pairing_problems,
+    content_problems,
+    size_problems,
+    protocol_problems,
+    identity_problems,
+    seed_problems,
+]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_what_is_committed_has_no_problem(check):
+    assert check(ROOT) == []
+
+
+def test_nothing_committed_escapes_the_checks():
+    """Records and pages are looked for where the sweep puts them."""
+    page = Page("mnist", "as_written", 0.5, 0, NETWORKS)
+    assert (ROOT / page.path).parent.parent == ROOT / "book" / "runs"
+    for path in (ROOT / "results").rglob("*.json"):
+        if ".partial" not in path.parts and path.name != "probes.json":
+            assert path in record_paths(ROOT)
+    for path in (ROOT / "book" / "runs").rglob("*.ipynb"):
+        assert path in page_paths(ROOT)
+
+
+# The checks find what they look for
+
+PAGES = [Page("mnist", "as_written", p, seed, NETWORKS) for p in (0.0, 0.5) for seed in (0, 1)]
+
+
+@pytest.fixture
+def invented(tmp_path):
+    """A checkout with four pages and their sixteen records, in order."""
+    (tmp_path / "book" / "runs").mkdir(parents=True)
+    for page in PAGES:
+        notebook = an_executed_notebook()
+        injected = nbformat.v4.new_code_cell(
+            "# Parameters\n"
+            + "\n".join(
+                f"{name} = {value!r}".replace("'", '"') for name, value in page.parameters.items()
+            ),
+            metadata={"tags": ["injected-parameters"]},
+        )
+        notebook.cells.insert(1, injected)
+        for key in page.keys:
+            record = a_record(key.network, key.sparsity, key.seed)
+            path = records.write(record, tmp_path / "results")
+            if key.seed == 0:
+                path.with_suffix(".npz").write_bytes(b"an example")
+            notebook.cells[-1].outputs.append(
+                nbformat.v4.new_output(
+                    "display_data",
+                    {"text/html": f"<td>{key.network}</td><td>{report.percent(record.accuracy)}"},
+                )
+            )
+        path = tmp_path / page.path
+        path.parent.mkdir(exist_ok=True)
+        nbformat.write(notebook, path)
+    return tmp_path
+
+
+def edit(root, key, change):
+    """Changes the content of one record, as an editor would."""
+    path = key.path(root / "results")
+    content = json.loads(path.read_text("utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), "utf-8")
+
+
+def edit_page(root, page, change):
+    notebook = nbformat.read(root / page.path, as_version=4)
+    change(notebook)
+    nbformat.write(notebook, root / page.path)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_invented_checkout_has_no_problem(invented, check):
+    assert len(read_all(invented)) == 16 and len(page_paths(invented)) == 4
+    assert check(invented) == []
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_an_empty_checkout_has_no_problem(tmp_path, check):
+    assert check(tmp_path) == []
+
+
+KEY, LAST = PAGES[0].keys[0], PAGES[3].keys[3]
+
+
+def cut(root):
+    path = KEY.path(root / "results")
+    path.write_text(path.read_text()[:300])
+
+
+def stray(name):
+    return lambda root: (KEY.path(root / "results").parent / name).write_text("x")
+
+
+def add_output(**output):
+    def change(root):
+        edit_page(
+            root,
+            PAGES[0],
+            lambda nb: nb.cells[-1].outputs.append(nbformat.v4.new_output(**output)),
+        )
+
+    return change
+
+
+def remove(path):
+    return lambda root: (root / path).unlink()
+
+
+def content(key, change):
+    return lambda root: edit(root, key, change)
+
+
+def grow(path, size):
+    def change(root):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        with (root / path).open("ab") as file:
+            file.truncate(size)
+
+    return change
+
+
+def other_page(root):
+    """A page under another page's name."""
+    (root / PAGES[3].path).write_bytes((root / PAGES[1].path).read_bytes())
+
+
+@pytest.mark.parametrize(
+    "check, spoil, problem",
+    [
+        (record_problems, cut, "not a whole record"),
+        (record_problems, stray("ConvNet-p0.50-seed0.json.12.part"), "neither a record"),
+        (record_problems, stray("ConvNet-p0.50-seed1.npz"), "neither a record"),
+        (record_problems, stray("ConvNet-p0.90-seed0.npz"), "neither a record"),
+        (record_problems, stray("ConvNet-p0.90-seed0.json"), "not a whole record"),
+        (pairing_problems, remove(PAGES[1].path), "is not there"),
+        (pairing_problems, remove(Path("results", LAST.path(Path()))), f"no record of {LAST}"),
+        (pairing_problems, other_page, "was not run with sparsity = 0.5"),
+        (
+            pairing_problems,
+            content(KEY, lambda c: c["provenance"].update(page=str(PAGES[1].path))),
+            f"names {PAGES[1].path}",
+        ),
+        (
+            pairing_problems,
+            content(KEY, lambda c: c["provenance"].update(page="none")),
+            "page none is not there",
+        ),
+        (pairing_problems, content(KEY, lambda c: c["accuracy"].update({"0": 0.1234})), "12.34"),
+        (
+            pairing_problems,
+            lambda root: (root / PAGES[0].path).rename((root / PAGES[0].path).with_stem("copy")),
+            "no page of the grid",
+        ),
+        (
+            content_problems,
+            add_output(output_type="error", ename="ValueError", evalue="x"),
+            "an error: ValueError",
+        ),
+        (
+            content_problems,
+            add_output(output_type="stream", name="stderr", text="UserWarning"),
+            "standard error",
+        ),
+        (
+            content_problems,
+            add_output(output_type="stream", name="stdout", text="/home/me/main"),
+            "names a path",
+        ),
+        (size_problems, grow("results/mnist/large.npz", 8_000_000), "results holds"),
+        (size_problems, grow(PAGES[2].path, 200_001), "of 200,000"),
+        (size_problems, grow("book/runs/mnist/large.png", 12_000_000), "book/runs holds"),
+        (
+            protocol_problems,
+            content(KEY, lambda c: c["knobs"].update(batch_size=64)),
+            "batch_size is not that of as_written",
+        ),
+        (
+            protocol_problems,
+            content(KEY, lambda c: c["knobs"].update(colour="red")),
+            "colour is not that of as_written",
+        ),
+        (protocol_problems, content(KEY, lambda c: c["knobs"].pop("fill")), "fill is not"),
+        (
+            identity_problems,
+            content(KEY, lambda c: c["identity"].update(data="0" * 64)),
+            "other data",
+        ),
+        (
+            identity_problems,
+            content(KEY, lambda c: c["images"].update(train=50_000)),
+            "another split",
+        ),
+        (
+            identity_problems,
+            content(KEY, lambda c: c["identity"].update(masks="f" * 16)),
+            "2 masks",
+        ),
+        (
+            identity_problems,
+            lambda root: [
+                edit(root, key, lambda c: c["identity"].update(masks="f" * 16))
+                for page in PAGES[2:]
+                for key in page.keys
+            ],
+            "stand for 2 cells",
+        ),
+        (
+            seed_problems,
+            remove(Path("results", LAST.path(Path()))),
+            "networks differ in seeds",
+        ),
+        (
+            seed_problems,
+            lambda root: [key.path(root / "results").unlink() for key in PAGES[0].keys],
+            "seeds [1]",
+        ),
+    ],
+)
+def test_each_check_finds_its_problem(invented, check, spoil, problem):
+    spoil(invented)
+    found = check(invented)
+    assert any(problem in each for each in found), found
+
+
+# The code that made a number
+
+
+def unmarked(found):
+    """Records that other code made, with other digits or none, and that the book does not mark."""
+    problems = []
+    marked = {}
+    for record in found:
+        key = record.key
+        if probe.same_numbers(record.content["identity"]["code"], key.protocol, key.network):
+            continue
+        cell = (key.experiment, key.protocol)
+        if cell not in marked:
+            marked[cell] = daggers(tables(*cell))
+        if (key.network, f"{key.sparsity:g}") not in marked[cell]:
+            problems.append(str(key))
+    return problems
+
+
+# The tables by sparsity in each chapter: (function, experiment, claim).
+TABLES = [
+    call
+    for path in sorted(NOTEBOOKS.glob("*.py"))
+    for call in re.findall(
+        r'report\.(\w+_table)\("(\w+)", protocol, "([^"]+)"\)', path.read_text("utf-8")
+    )
+]
+
+
+def tables(experiment, protocol):
+    """The HTML of the tables that an experiment's chapter shows of a protocol."""
+    return "".join(
+        getattr(report, function)(name, protocol, claim)
+        for function, name, claim in TABLES
+        if name == experiment
+    )
+
+
+def daggers(html):
+    """(network, sparsity) of each cell of such tables that carries a dagger."""
+    from bs4 import BeautifulSoup
+
+    found = set()
+    for table in BeautifulSoup(html, "html.parser").find_all("table"):
+        heads = [cell.text for cell in table.thead.find_all("th")]
+        for row in table.tbody.find_all("tr"):
+            cells = [cell.text for cell in row.find_all(["td", "th"])]
+            found |= {
+                (head, cells[0]) for head, cell in zip(heads, cells, strict=True) if "†" in cell
+            }
+    return found
+
+
+def test_every_number_is_todays_or_carries_a_mark():
+    assert {experiment for _, experiment, _ in TABLES} == set(EXPERIMENTS)
+    found = read_all(ROOT)
+    assert unmarked(found) == []
+
+
+@pytest.fixture
+def with_records(monkeypatch, tmp_path):
+    """A function: makes these the records, and these digits the probes, that the report reads."""
+
+    def install(found, probes):
+        path = tmp_path / "probes.json"
+        path.write_text(json.dumps(probes))
+        monkeypatch.setattr(
+            records, "load", lambda experiment, protocol=None, folder=None: sorted(
+                found, key=lambda record: record.key
+            )
+        )  # fmt: skip
+        monkeypatch.setattr(probe.load, "__defaults__", (path,))
+        monkeypatch.setattr(probe.same_numbers, "__defaults__", (path,))
+
+    return install
+
+
+def made_by(code, network, seed):
+    record = a_record(network, 0.5, seed)
+    record.content["identity"]["code"] = code
+    return record
+
+
+def test_a_number_made_by_other_code_carries_a_dagger(with_records):
+    today, other = provenance.code_identity(), "0" * 16
+    found = [made_by(today, network, 0) for network in NETWORKS[:2]]
+    found += [made_by(today, NETWORKS[1], 1), made_by(other, NETWORKS[1], 2)]
+    with_records(found, {})
+    table = tables("mnist", "as_written")
+    assert table.count("<table") == len(TABLES) > 0
+    # One seed of three is enough to mark the mean that it is in, and no other.
+    assert daggers(table) == {(NETWORKS[1], "0.5")}
+    assert "† made by other code than today" in table
+    assert unmarked(found) == []
+
+
+def test_equal_probes_take_the_dagger_away_and_unequal_ones_do_not(with_records):
+    today, other = provenance.code_identity(), "0" * 16
+    found = [made_by(other, NETWORKS[0], 0)]
+    name = f"as_written/{NETWORKS[0]}"
+    digits = [2.31, 2.25, 0.5]
+
+    def table():
+        return tables("mnist", "as_written")
+
+    with_records(found, {today: {name: digits}, other: {name: digits}})
+    assert "†" not in table()
+    with_records(found, {today: {name: digits}, other: {name: [2.31, 2.26, 0.5]}})
+    assert daggers(table()) == {(NETWORKS[0], "0.5")}
+    with_records(found, {today: {name: digits}})
+    assert "†" in table()
+    with_records(found, {today: {name: digits}, other: {"fair/ConvNet": digits}})
+    assert "†" in table()
+
+
+def test_an_unmarked_number_is_found(with_records, monkeypatch):
+    found = [made_by("0" * 16, NETWORKS[0], 0)]
+    with_records(found, {})
+    monkeypatch.setattr(report, "_made_by_other_code", lambda *_: set())
+    assert unmarked(found) == [str(found[0].key)]
+
+
+def test_the_probes_of_todays_code_are_committed():
+    """Where this fails after a change of the code: `sparseconv probe`."""
+    digits = probe.load().get(provenance.code_identity())
+    assert digits is not None
+    assert set(digits) == {f"{name}/{network}" for name in PRESETS for network in NETWORKS}
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_probes_of_today_are_the_committed_ones(name):
+    network = NETWORKS[list(PRESETS).index(name) % len(NETWORKS)]
+    committed = probe.load()[provenance.code_identity()][f"{name}/{network}"]
+    assert probe.agree(probe.run(PRESETS[name], network), committed)
+    assert not probe.agree([x * 1.001 for x in committed], committed)
+    assert not probe.agree(committed[:-1], committed)
