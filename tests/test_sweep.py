@@ -38,6 +38,8 @@ PAGE = Page("mnist", "as_written", 0.5, 3, NETWORKS)
 STUB = r"""
 import json, os, pathlib, time
 stage, folder = pathlib.Path(os.environ["SPARSECONV_STAGE"]), pathlib.Path(os.environ["STUB"])
+with (folder / "executions").open("a") as executions:
+    executions.write(".")
 content = json.loads(TEMPLATE)
 for n, network in enumerate(networks.split(", ")):
     name = f"{network}-p{sparsity:.2f}-seed{seed}.json"
@@ -240,25 +242,30 @@ def die_at(call, times=0, before=lambda *arguments: None):
     return stand_in
 
 
+# The page is executed, but does not yet have the name that says so.
+FIRST_RENAME = die_at(os.replace)
+
+
 def half(_, target):
     Path(target).write_text('{"cells": [')
 
 
+STEPS = [
+    (3, sweep, "forget_machine", die_at(None)),
+    (3, os, "replace", FIRST_RENAME),
+    (3, sweep, "_publish", die_at(None)),
+    (3, shutil, "copyfile", die_at(None, before=half)),  # the page half copied
+    (3, os, "replace", die_at(os.replace, 1)),  # the page copied, not yet renamed
+    *((3, records, "write", die_at(records.write, k)) for k in range(len(NETWORKS))),
+    (3, shutil, "rmtree", die_at(None)),  # all published, not yet cleared away
+    (0, shutil, "copyfile", die_at(shutil.copyfile, 2, before=half)),  # an example half copied
+    (0, os, "replace", die_at(os.replace, 3)),
+    (0, records, "write", die_at(records.write, 2)),
+]
+
+
 @pytest.mark.parametrize(
-    "seed, where, name, stand_in",
-    [
-        (3, sweep, "forget_machine", die_at(None)),
-        (3, os, "replace", die_at(os.replace)),  # page executed, not yet named so
-        (3, sweep, "_publish", die_at(None)),
-        (3, shutil, "copyfile", die_at(None, before=half)),  # the page half copied
-        (3, os, "replace", die_at(os.replace, 1)),  # the page copied, not yet renamed
-        *((3, records, "write", die_at(records.write, k)) for k in range(len(NETWORKS))),
-        (3, shutil, "rmtree", die_at(None)),  # all published, not yet cleared away
-        (0, shutil, "copyfile", die_at(shutil.copyfile, 2, before=half)),  # an example half copied
-        (0, os, "replace", die_at(os.replace, 3)),
-        (0, records, "write", die_at(records.write, 2)),
-    ],
-    ids=str,
+    "seed, where, name, stand_in", STEPS, ids=[f"{i}-{step[2]}" for i, step in enumerate(STEPS)]
 )
 def test_interrupted_while_publishing(quick, monkeypatch, seed, where, name, stand_in):
     page = Page("mnist", "as_written", 0.5, seed, NETWORKS)
@@ -278,6 +285,8 @@ def test_interrupted_while_publishing(quick, monkeypatch, seed, where, name, sta
     if name == "rmtree":  # the next page's run clears it, or `make clean`
         shutil.rmtree(quick.path / "results/.partial/mnist" / page.name, ignore_errors=True)
     whole(quick, [page])
+    executed_whole = (where, name) != (sweep, "forget_machine") and stand_in is not FIRST_RENAME
+    assert len((quick.folder / "executions").read_text()) == (1 if executed_whole else 2)
     for key, written in before.items():
         assert key.path(quick.path / "results").stat().st_mtime_ns == written
 
@@ -578,19 +587,23 @@ def without_jupyter(errors):
     return "".join(line for line in lines if not line.startswith("[IPKernelApp]"))
 
 
+def alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def gone(pids, within):
-    """Whether these processes end within some seconds."""
+    """Whether these processes end within some seconds; what does not is killed, and told."""
     deadline = time.monotonic() + within
-
-    def alive(pid):
-        try:
-            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
-
     while any(map(alive, pids)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return not any(map(alive, pids))
+    left = [pid for pid in pids if alive(pid)]
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return not left
 
 
 # Of that small grid, one seed.
@@ -661,15 +674,10 @@ def test_workers_end_when_their_parent_is_killed(tmp_path, when):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         workers = list(map(int, parent.stdout.readline().split()))
         assert len(workers) == 2
-        try:
-            deadline = time.monotonic() + 60
-            while when == "at work" and len(list(tmp_path.glob("at-work-*"))) < 2:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            assert not gone(workers[:1], within=0) and not gone(workers[1:], within=0)
-            parent.kill()
-            assert gone(workers, within=20)  # starting takes its time
-        finally:
-            for pid in workers:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while when == "at work" and len(list(tmp_path.glob("at-work-*"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert all(map(alive, workers))
+        parent.kill()
+        assert gone(workers, within=20)  # starting takes its time

@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 import seaborn
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 from PIL import Image
 
 from sparseconv_lib.study.records import Record
@@ -94,6 +95,8 @@ def training_curves(trained: Sequence[Record]) -> str:
         label = record.key.network if record.key.seed == trained[0].key.seed else None
         axis.plot(x, curve, color=color, linestyle=line, label=label)
     axis.set(xlabel="epoch", ylabel="training loss (nats)", yscale="log")
+    for formatted in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+        formatted(StrMethodFormatter("{x:.2g}"))  # 0.2, not 2 x 10^-1
     axis.legend()
     ends = "; ".join(
         f"{record.key.network} ends at {record.content['curve'][-1]:.3f}" for record in trained
@@ -119,9 +122,8 @@ def accuracy_by_sparsity(
             color, line, marker = STYLES[network]
             x = np.array(list(by_sparsity)) + 0.004 * (i - 1.5)  # so that bars do not hide bars
             mean = np.array([100 * s.mean for s in by_sparsity.values()])
-            half = np.array([100 * (s.high - s.mean) for s in by_sparsity.values()])
             panel.errorbar(
-                x, mean, np.nan_to_num(half), color=color, linestyle=line, marker=marker,
+                x, mean, _half_widths(by_sparsity), color=color, linestyle=line, marker=marker,
                 markersize=3.5, linewidth=1.3, capsize=2, label=network,
             )  # fmt: skip
         for network, values in source.items():
@@ -148,6 +150,12 @@ def accuracy_by_sparsity(
     return as_html(figure, claim, f"Test accuracy falls as sparsity grows: {told}.")
 
 
+def _half_widths(by_sparsity: dict[float, Summary]) -> np.ndarray | None:
+    """Half of each 95 % interval in points, 0 where n is 1; None where no cell has one."""
+    half = np.array([100 * (s.high - s.mean) for s in by_sparsity.values()])
+    return None if np.isnan(half).all() else np.nan_to_num(half)
+
+
 def paired_differences(cells: dict[str, dict[float, Summary]], against: str, caption: str) -> str:
     """Accuracy minus that of `against`, paired by seed, in points with 95 % intervals."""
     figure, axis = new_figure(6.4, 3.2)
@@ -156,9 +164,8 @@ def paired_differences(cells: dict[str, dict[float, Summary]], against: str, cap
         color, line, marker = STYLES[network]
         x = np.array(list(by_sparsity)) + 0.006 * (i - 1)
         mean = np.array([100 * s.mean for s in by_sparsity.values()])
-        half = np.array([100 * (s.high - s.mean) for s in by_sparsity.values()])
         axis.errorbar(
-            x, mean, np.nan_to_num(half), color=color, linestyle=line, marker=marker,
+            x, mean, _half_widths(by_sparsity), color=color, linestyle=line, marker=marker,
             markersize=4, linewidth=1.3, capsize=2, label=network,
         )  # fmt: skip
     axis.set(xlabel="sparsity p (training and test)", ylabel=f"points above {against}")

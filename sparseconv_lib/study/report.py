@@ -29,6 +29,11 @@ def percent(accuracy: float) -> str:
     return f"{100 * accuracy:.2f}{NO_BREAK}%"
 
 
+def signed(number: float, digits: int) -> str:
+    """With its sign, and a minus that is one."""
+    return f"{number:+.{digits}f}".replace("-", "−")
+
+
 def architecture_table(architecture: Architecture, protocol: Protocol) -> str:
     """Each network's layers' outputs and parameters, counted on the networks themselves."""
     rows = []
@@ -44,17 +49,18 @@ def architecture_table(architecture: Architecture, protocol: Protocol) -> str:
     }
     size = architecture.size
     for i, (kernel, channels) in enumerate(architecture.convolutions):
-        rows.append([f"convolution {kernel}×{kernel}, {channels}", f"{channels}×{size}×{size}"])
+        rows.append([f"conv {kernel}×{kernel}, {channels}", f"{channels}×{size}×{size}"])
         rows[-1] += [_parameters(net.convolutions[i]) for net in nets.values()]
         if protocol.batch_norm:
             rows.append([f"BatchNorm, {channels}", f"{channels}×{size}×{size}"])
             rows[-1] += [_parameters(net.norms[i]) for net in nets.values()]
         size //= 2
-        rows.append(["max pooling 2×2", f"{channels}×{size}×{size}"] + ["0"] * len(nets))
+        rows.append(["max pool 2×2", f"{channels}×{size}×{size}"] + ["0"] * len(nets))
     for i, width in enumerate(architecture.linear):
-        rows.append([f"fully connected, {width}", f"{width}"])
+        rows.append([f"linear, {width}", f"{width}"])
         rows[-1] += [_parameters(net.linear[i]) for net in nets.values()]
     rows.append(["all", ""] + [_parameters(net) for net in nets.values()])
+    rows = [[cell.replace(" ", NO_BREAK) for cell in row] for row in rows]
     table = pandas.DataFrame(rows, columns=["layer", "output", *nets])
     return as_html(table, "Trainable parameters of each layer.")
 
@@ -67,6 +73,7 @@ def run_table(trained: Sequence[Record], keys: Sequence[Key]) -> str:
     """One row for each training of a page: its accuracy beside the source's, and where it ran."""
     by_key = {record.key: record for record in trained}
     rows = []
+    where_from: set[str] = set()
     for key in keys:
         source = source_accuracy(key.network, key.sparsity)
         row = {"network": key.network, "seed": key.seed}
@@ -78,16 +85,15 @@ def run_table(trained: Sequence[Record], keys: Sequence[Key]) -> str:
                 "source": percent(source) if source is not None else "–",
                 "last training loss": f"{content['epochs'][-1]['loss']:.4f}",
                 "seconds": f"{where['seconds']:.0f}",
-                "device": where["device"],
-                "commit": _short(where["commit"]),
             }
+            where_from.add(f"{where['device']}; commit {_short(where['commit'])}")
         else:
             row |= {"test accuracy": "not run"}
         rows.append(row)
     return as_html(
         pandas.DataFrame(rows).fillna("–"),
         f"Test accuracy at p = {keys[0].sparsity:g} after training at the same p. "
-        "The source has one run of each network.",
+        f"The source has one run of each network. {' / '.join(sorted(where_from))}",
     )
 
 
@@ -145,10 +151,10 @@ def beside_recorded(trained: Sequence[Record], experiment: str, claim: str) -> s
         seeds = cells.get((key.network, key.sparsity, key.sparsity))
         recorded = spread(summarise(list(seeds.values()))) if seeds else "not run"
         source = source_accuracy(key.network, key.sparsity, claim)
-        told = percent(source) if source is not None else "nothing"
+        told = f"source {percent(source)}" if source is not None else "not in the source"
         lines.append(
-            f"{key.network}, p = {key.sparsity:g}, seed {key.seed}: {percent(record.accuracy)}; "
-            f"recorded {recorded}; source {told}"
+            f"{key.network}, seed {key.seed}: {percent(record.accuracy)}; "
+            f"recorded {recorded}; {told}"
         )
     return "\n".join(lines) or "Not run at this sparsity, protocol and seed."
 
@@ -168,26 +174,22 @@ def _summaries(experiment: str, protocol: str) -> dict[str, dict[float, Summary]
 
 def source_table(experiment: str, protocol: str, claim: str) -> str:
     """The source's table beside ours, for the networks that the source trained."""
-    compared = _source_networks(claim)
+    networks = _source_networks(claim)
 
-    def row(p: float, cells: dict[str, Summary | None], marks: dict[str, str]) -> dict[str, str]:
-        told = {}
-        for network in compared:
+    def row(p: float, cells: dict[str, Summary | None], marks: dict[str, str]) -> list[str]:
+        told = []
+        for network in networks:
             summary, source = cells[network], source_accuracy(network, p, claim)
-            told[network] = _cell(summary, marks[network])
-            told[f"source, {network.removesuffix('-kept')}"] = (
-                f"{100 * source:.2f}" if source is not None else "–"
-            )
-            told[f"{network} − source"] = (
-                f"{100 * (summary.mean - source):+.2f}".replace("-", "−")
-                if summary and source is not None
-                else "–"
-            )
+            told.append(_cell(summary, marks[network]))
+            told.append(f"{100 * source:.2f}" if source is not None else "–")
+            difference = summary.mean - source if summary and source is not None else None
+            told.append("–" if difference is None else signed(100 * difference, 2))
         return told
 
     return _grid_table(
         experiment,
         protocol,
+        [heading for network in networks for heading in (network, "source", "difference")],
         row,
         "Test accuracy in per cent, mean ± standard deviation over seeds, beside the source's "
         "single runs; differences in points. The source's SparseConvNet keeps its mask and stands "
@@ -199,12 +201,13 @@ def other_networks_table(experiment: str, protocol: str, claim: str) -> str:
     """The grid's networks that the source did not train."""
     others = [n for n in EXPERIMENTS[experiment].networks if n not in _source_networks(claim)]
 
-    def row(p: float, cells: dict[str, Summary | None], marks: dict[str, str]) -> dict[str, str]:
-        return {network: _cell(cells[network], marks[network]) for network in others}
+    def row(p: float, cells: dict[str, Summary | None], marks: dict[str, str]) -> list[str]:
+        return [_cell(cells[network], marks[network]) for network in others]
 
     return _grid_table(
         experiment,
         protocol,
+        others,
         row,
         "Test accuracy in per cent, mean ± standard deviation over seeds, of the networks that the "
         "source did not train.",
@@ -223,7 +226,13 @@ def _cell(summary: Summary | None, mark: str) -> str:
     return f"{100 * summary.mean:.2f}{spread}{mark}".replace(" ", NO_BREAK)
 
 
-def _grid_table(experiment: str, protocol: str, row: Callable[..., dict], caption: str) -> str:
+def _grid_table(
+    experiment: str,
+    protocol: str,
+    headings: list[str],
+    row: Callable[..., list[str]],
+    caption: str,
+) -> str:
     """A row for each sparsity of the grid, run or not, with n; a dagger marks other code."""
     grid, summaries = EXPERIMENTS[experiment], _summaries(experiment, protocol)
     stale = _made_by_other_code(experiment, protocol)
@@ -233,12 +242,12 @@ def _grid_table(experiment: str, protocol: str, row: Callable[..., dict], captio
         marks = {network: " †" if (network, p) in stale else "" for network in grid.networks}
         n = sorted({summary.n if summary else 0 for summary in cells.values()})
         seeds = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
-        rows.append({"p": f"{p:g}", "n": seeds, **row(p, cells, marks)})
+        rows.append([f"{p:g}", seeds, *row(p, cells, marks)])
     found = records.load(experiment, protocol)
     caption += f" n is the number of seeds. Protocol {protocol}; {_devices(found) or 'not run'}."
-    return as_html(
-        pandas.DataFrame(rows), caption + (" † made by other code than today's." if stale else "")
-    )
+    if stale:
+        caption += " † made by other code than today's."
+    return as_html(pandas.DataFrame(rows, columns=["p", "n", *headings]), caption)
 
 
 def _made_by_other_code(experiment: str, protocol: str) -> set[tuple[str, float]]:
@@ -387,6 +396,6 @@ def difference_in_words(difference: Summary) -> str:
     if difference.n == 1:
         return f"{abs(mean):.1f} points {word} (n = 1)"
     if low <= 0 <= high:
-        return f"not told apart from it ({low:+.1f} to {high:+.1f} points)".replace("-", "−")
+        return f"not told apart from it ({signed(low, 1)} to {signed(high, 1)} points)"
     near, far = sorted((abs(low), abs(high)))
     return f"{abs(mean):.1f} points {word} ({near:.1f} to {far:.1f})"
