@@ -38,7 +38,7 @@ from sparseconv_lib.study.protocol import (
 )
 from sparseconv_lib.study.records import Key
 
-_before = set(globals())
+_before = dict(globals())
 
 # %% tags=["parameters"]
 sparsity = 0.8  # share of missing pixels, from 0 to below 1
@@ -50,7 +50,7 @@ source = os.environ.get("SPARSECONV_SOURCE", "train")  # train now, or show the 
 
 # %% tags=["hide-input"]
 check_parameter_names(
-    {"sparsity", "protocol", "networks", "seed", "seeds", "source"}, _before, set(globals())
+    {"sparsity", "protocol", "networks", "seed", "seeds", "source"}, _before, dict(globals())
 )
 sparsity = check_sparsity(sparsity)
 knobs = preset(protocol)
@@ -105,7 +105,7 @@ display(HTML(report.protocol_table(protocol, knobs)))
 if training:
     trained = list(runner.run(keys, knobs, dataset).values())
 else:
-    trained = [records.read(key.path()) for key in keys if key.path().exists()]
+    trained = [record for key in keys if (record := records.find(key))]
 display(HTML(figures.training_curves(trained) if trained else "<p>Not run yet.</p>"))
 
 # %% [markdown]

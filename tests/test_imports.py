@@ -15,7 +15,7 @@ LIBRARY = ["masks", "layers", "networks", "resnet"]
 # data -> protocol -> training -> records -> statistics -> figures, with what stands beside each.
 # Those before `data` know nothing of the study, and everyone may use them.
 STUDY = [
-    *("paths", "torchvision_compat", "provenance", "processes", "notebooks"),
+    *("paths", "torchvision_compat", "errors", "provenance", "processes", "notebooks"),
     *("data", "protocol", "training", "probe"),
     *("records", "grid", "runner", "sweep"),
     *("statistics", "verdicts", "tables", "ledger", "deviations"),

@@ -182,15 +182,20 @@ def test_the_presets_hold_what_the_source_did():
 
 
 def test_a_parameter_that_the_notebook_does_not_have():
-    known, before = ["sparsity", "seeds"], ["preset", "__name__"]
-    now = [*before, *known]
+    known, before = ["sparsity", "seeds"], {"preset": len, "__name__": "__main__"}
+    now = before | {"sparsity": 0.8, "seeds": 1}
     check_parameter_names(known, before, now)
-    check_parameter_names(known, before, [*now, "_i3", "__", "_"])  # Jupyter's own names
+    jupyters_own = {"_i3": 3, "__": None, "_": None}
+    check_parameter_names(known, before, now | jupyters_own)
     refused(
-        lambda: check_parameter_names(known, before, [*now, "sparcity"]),
+        lambda: check_parameter_names(known, before, now | {"sparcity": 0.5}),
         "unknown parameter sparcity; known: seeds, sparsity",
     )
     refused(
-        lambda: check_parameter_names({*known}, {*before}, {"b", "a", *now}),
+        lambda: check_parameter_names(known, before, {"b": 1, "a": 2, **now}),
         "unknown parameter a, b; known: seeds, sparsity",
+    )
+    refused(  # a name that the notebook imports, as in `-p preset 5`
+        lambda: check_parameter_names(known, before, now | {"preset": 5}),
+        "unknown parameter preset; known: seeds, sparsity",
     )

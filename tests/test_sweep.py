@@ -671,7 +671,8 @@ def test_workers_end_when_their_parent_is_killed(tmp_path, when):
     script = tmp_path / "orphans.py"
     script.write_text(ORPHANS)
     command = [sys.executable, script, tmp_path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as parent:
         workers = list(map(int, parent.stdout.readline().split()))
         assert len(workers) == 2
         deadline = time.monotonic() + 60

@@ -1,6 +1,7 @@
 """The command `sparseconv`, the same as `python -m sparseconv_lib`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -106,7 +107,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
         return 0
     done = sweep.sweep(pages, workers=workers, budget=budget)
     failed = [page for page in done if page.error]
-    print(f"{len(done) - len(failed)} published, {len(failed)} failed", flush=True)
+    published = sum(not page.error and not page.skipped for page in done)
+    print(f"{published} published, {len(failed)} failed", flush=True)
     return 1 if failed else 0
 
 
@@ -167,15 +169,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = 2 if isinstance(error, ValueError) else 1
         print(f"sparseconv: {error}", file=sys.stderr)
         return status
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return 0
     except OSError as error:
         print(f"sparseconv: {error}; check the folder and its permissions", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("sparseconv: stopped; run the same command to go on", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        sys.stderr.close()
-        return 0
 
 
 if __name__ == "__main__":

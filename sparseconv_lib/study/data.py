@@ -27,6 +27,7 @@ import numpy as np
 import torch
 
 from sparseconv_lib.study import paths
+from sparseconv_lib.study.errors import OneLineError
 
 MNIST_SHA256 = {  # of the four raw IDX files, in the order in which they enter the identity
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -45,7 +46,7 @@ PACKAGE_SECONDS = 300.0
 NETWORK_ERRORS = (OSError, http.client.HTTPException)
 
 
-class DataError(RuntimeError):
+class DataError(OneLineError, RuntimeError):
     """A data file is missing or broken; the message says what was tried and what to do."""
 
 

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study.protocol import ParameterError, whole_number
-from sparseconv_lib.study.records import Key
+from sparseconv_lib.study.records import Key, sparsity_in_names
 
 # Table 3's sparsities, and both ends that it leaves out.
 MNIST_SPARSITIES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -24,7 +24,7 @@ class Page:
 
     @property
     def name(self) -> str:
-        return f"{self.protocol}-p{self.sparsity:.2f}-seed{self.seed}"
+        return f"{self.protocol}-p{sparsity_in_names(self.sparsity)}-seed{self.seed}"
 
     @property
     def path(self) -> PurePosixPath:

@@ -1,12 +1,10 @@
 """Pairs of notebooks: the .py is read and edited, the .ipynb is what papermill and nbval run.
 
 `make notebooks` (`python -m sparseconv_lib.study.notebooks`) writes each .ipynb anew from its .py
-and executes it with the records, so that the outputs that nbval compares are those of today. It
-also writes the finding into the README, which is read where no book is built.
+and executes it with the records, so that the outputs that nbval compares are those of today.
 """
 
 import os
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +58,6 @@ def update(source: Path) -> Path:
     return target
 
 
-def with_finding(readme: str) -> str:
-    """The README with the finding that the records carry today, between its two marks."""
-    from sparseconv_lib.study import report
-
-    start = "<!-- finding: written by `make notebooks` from the records -->\n"
-    end = "<!-- end of finding -->"
-    before, _, rest = readme.partition(start)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError(f"README.md has lost its marks {start.strip()} and {end}")
-    finding = textwrap.fill(f"**{report.finding('mnist', 'as_written')}**", 100)
-    return f"{before}{start}{finding}\n{end}{after}"
-
-
 if __name__ == "__main__":
     for path in sorted(NOTEBOOKS.glob("*.py")):
         print(update(path).relative_to(NOTEBOOKS.parent))
-    readme = NOTEBOOKS.parent / "README.md"
-    readme.write_text(with_finding(readme.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,8 +1,8 @@
 """Worker processes that end with the process that started them."""
 
+import multiprocessing
 import os
 import threading
-import time
 
 
 def usable_cores() -> int:
@@ -12,15 +12,16 @@ def usable_cores() -> int:
 
 
 def end_with_parent() -> None:
-    """To be called in a worker: ends it within a second of its parent's death.
+    """To be called in a worker: ends it when its parent ends.
 
     A pool's workers outlive a parent that was killed: they wait for work that nobody will send.
     """
-    parent = os.getppid()
+    parent = multiprocessing.parent_process()
+    if parent is None:  # not a worker
+        return
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

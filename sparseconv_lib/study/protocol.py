@@ -3,21 +3,18 @@
 import dataclasses
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sparseconv_lib.layers import Scale
 from sparseconv_lib.masks import FIELDS
 from sparseconv_lib.networks import NETWORKS, BlockOrder
+from sparseconv_lib.study.errors import OneLineError
 
 
-class ParameterError(ValueError):
+class ParameterError(OneLineError, ValueError):
     """A parameter that no run can use; the message is one line and names the remedy."""
-
-    def _render_traceback_(self) -> list[str]:
-        # Jupyter asks this of an exception: the message says all, so it stands alone.
-        return [f"ParameterError: {self}"]
 
 
 def _knob(default: Any, meaning: str) -> Any:
@@ -150,19 +147,23 @@ def preset(name: object) -> Protocol:
     return PRESETS[name]
 
 
-def check_parameter_names(known: Iterable[str], before: Iterable[str], now: Iterable[str]) -> None:
+def check_parameter_names(
+    known: Iterable[str], before: Mapping[str, object], now: Mapping[str, object]
+) -> None:
     """Stops a notebook that was given a parameter it does not have.
 
     papermill only warns of an unknown `-p name value` and runs with the defaults. It injects its
     values as a cell behind the parameters, so a notebook calls this in the cell after that one,
-    with its `known` parameters, the global names `before` the parameters' cell and those of `now`.
+    with its `known` parameters, a copy of its globals `before` the parameters' cell, and those of
+    `now`. A value that replaces an import of the notebook is unknown, too.
 
     Raises ParameterError naming the unknown parameters, and the known ones.
     """
-    unknown = sorted(n for n in set(now) - set(before) - set(known) if not n.startswith("_"))
+    new = (name for name in now if name not in before or now[name] is not before[name])
+    unknown = sorted(name for name in set(new) - set(known) if not name.startswith("_"))
     if unknown:
-        known = ", ".join(sorted(known))
-        raise ParameterError(f"unknown parameter {', '.join(unknown)}; known: {known}")
+        names = ", ".join(sorted(known))
+        raise ParameterError(f"unknown parameter {', '.join(unknown)}; known: {names}")
 
 
 assert set(get_args(get_type_hints(Protocol)["mask_kind"])) == set(FIELDS)

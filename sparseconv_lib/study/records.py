@@ -7,6 +7,7 @@ What every field means stands in results/README.md, which `describe` makes from 
 """
 
 import dataclasses
+import errno
 import functools
 import json
 import os
@@ -17,14 +18,21 @@ from pathlib import Path
 from typing import Any
 
 from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study.errors import OneLineError
 from sparseconv_lib.study.paths import RESULTS
 from sparseconv_lib.study.protocol import ParameterError, Protocol, check_sparsity, whole_number
 
 VERSION = 1
 
 
-class RecordError(RuntimeError):
+class RecordError(OneLineError, RuntimeError):
     """A record that cannot be read; the message names the file, what is wrong, and the remedy."""
+
+
+def sparsity_in_names(sparsity: float) -> str:
+    """0.8 as "0.80"; a sparsity that two digits cannot tell as all its digits."""
+    short = f"{sparsity:.2f}"
+    return short if float(short) == sparsity else repr(sparsity)
 
 
 @dataclass(frozen=True, order=True)
@@ -49,7 +57,7 @@ class Key:
         )
 
     def path(self, folder: Path = RESULTS) -> Path:
-        name = f"{self.network}-p{self.sparsity:.2f}-seed{self.seed}.json"
+        name = f"{self.network}-p{sparsity_in_names(self.sparsity)}-seed{self.seed}.json"
         return folder / self.experiment / self.protocol / name
 
 
@@ -186,7 +194,13 @@ def validated(content: object, where: str) -> Record:
         field = "/".join(map(str, error.absolute_path)) or "the file"
         raise RecordError(f"{where}: {field}: {error.message[:120]}; {_REMEDY}")
     assert isinstance(content, dict)
-    return Record(content)
+    record = Record(content)
+    try:  # what no schema can say: that the values make a training, and its own accuracy is there
+        _ = record.key, record.protocol, record.accuracy
+        _ = [check_sparsity(float(text)) for text in content["accuracy"]]
+    except (ValueError, TypeError, KeyError) as error:
+        raise RecordError(f"{where}: {type(error).__name__}: {error}; {_REMEDY}") from None
+    return record
 
 
 _REMEDY = "restore it with `git checkout`, or delete it and run `sparseconv sweep` again"
@@ -195,13 +209,23 @@ _REMEDY = "restore it with `git checkout`, or delete it and run `sparseconv swee
 def read(path: Path) -> Record:
     """The record in `path`. Raises RecordError if it is cut, malformed, or under a wrong name."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except (OSError, ValueError) as error:
         raise RecordError(f"{path}: not a whole record ({error}); {_REMEDY}") from error
     record = validated(content, str(path))
     if path.parts[-3:] != record.key.path().parts[-3:]:
         raise RecordError(f"{path}: holds the training {record.key}; {_REMEDY}")
     return record
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number")  # NaN would pass every minimum and maximum
+
+
+def find(key: Key, folder: Path = RESULTS) -> Record | None:
+    """The record of `key`, or None where there is none. Raises RecordError like `read`."""
+    path = key.path(folder)
+    return read(path) if path.exists() else None
 
 
 def write(record: Record, folder: Path = RESULTS) -> Path:
@@ -218,12 +242,26 @@ def write(record: Record, folder: Path = RESULTS) -> Path:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.link(part, path)  # unlike a rename, fails where a record exists
+        _rename_to_new(part, path)
     except FileExistsError as error:
         raise FileExistsError(f"{path}: this training has a record; none is rewritten") from error
     finally:
         part.unlink(missing_ok=True)
     return path
+
+
+def _rename_to_new(part: Path, path: Path) -> None:
+    """Renames, but raises FileExistsError where `path` exists: a plain rename would replace it."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
+        if path.exists():  # a file system without links
+            raise FileExistsError(path) from None
+        os.rename(part, path)
 
 
 def _rounded(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas
 from sparseconv_lib.networks import NETWORKS, Architecture, ClassificationNet
 from sparseconv_lib.study import figures, ledger, probe, provenance, records, tables, verdicts
 from sparseconv_lib.study.grid import EXPERIMENTS
+from sparseconv_lib.study.paths import ROOT
 from sparseconv_lib.study.protocol import PRESETS, Protocol
 from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
@@ -235,7 +237,7 @@ def _grid_table(
 ) -> str:
     """A row for each sparsity of the grid, run or not, with n; a dagger marks other code."""
     grid, summaries = EXPERIMENTS[experiment], _summaries(experiment, protocol)
-    stale = _made_by_other_code(experiment, protocol)
+    stale = {c for c in _made_by_other_code(experiment, protocol) if c[0] in headings}
     rows = []
     for p in grid.sparsities:
         cells = {network: summaries[network].get(p) for network in grid.networks}
@@ -399,3 +401,20 @@ def difference_in_words(difference: Summary) -> str:
         return f"not told apart from it ({signed(low, 1)} to {signed(high, 1)} points)"
     near, far = sorted((abs(low), abs(high)))
     return f"{abs(mean):.1f} points {word} ({near:.1f} to {far:.1f})"
+
+
+def with_finding(readme: str) -> str:
+    """The README with the finding that the records carry today, between its two marks."""
+    start = "<!-- finding: written by `make notebooks` from the records -->\n"
+    end = "<!-- end of finding -->"
+    before, _, rest = readme.partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"README.md has lost its marks {start.strip()} and {end}")
+    told = textwrap.fill(f"**{finding('mnist', 'as_written')}**", 100)
+    return f"{before}{start}{told}\n{end}{after}"
+
+
+if __name__ == "__main__":
+    path = ROOT / "README.md"
+    path.write_text(with_finding(path.read_text(encoding="utf-8")), encoding="utf-8")

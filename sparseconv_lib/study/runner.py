@@ -44,9 +44,9 @@ def run(
     done: dict[Key, Record] = {}
     if stage:
         for key in keys:
-            if key.path(Path(stage)).exists():
-                done[key] = records.read(key.path(Path(stage)))
-                print(f"{key}: done before this page was interrupted")
+            if record := records.find(key, Path(stage)):
+                done[key] = record
+                print(f"{key}: trained before, at {record.content['provenance']['started']}")
     todo = [key for key in keys if key not in done]
     if processes is None:
         processes = int(os.environ.get("SPARSECONV_PROCESSES", 0)) or usable_cores()

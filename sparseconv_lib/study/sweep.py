@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparseconv_lib.study import provenance, records
+from sparseconv_lib.study.errors import OneLineError
 from sparseconv_lib.study.grid import Page, experiment
 from sparseconv_lib.study.notebooks import forget_machine
 from sparseconv_lib.study.paths import NOTEBOOKS, RESULTS, ROOT
@@ -25,7 +26,7 @@ from sparseconv_lib.study.protocol import ParameterError, whole_number
 from sparseconv_lib.study.records import Key
 
 
-class SweepError(RuntimeError):
+class SweepError(OneLineError, RuntimeError):
     """A sweep that cannot go on; the message names the remedy."""
 
 
@@ -41,11 +42,14 @@ def missing_pages(names: Iterable[str], seeds: int | None = None, root: Path = R
 
 
 def missing_keys(page: Page, root: Path = ROOT) -> list[Key]:
-    """The page's trainings that have no record; all of them if the executed page is not there."""
+    """The page's trainings that have no record; all of them if the executed page is not there.
+
+    Raises RecordError for a record that cannot be read.
+    """
     results = root / RESULTS.relative_to(ROOT)
     if not (root / page.path).exists():
         return page.keys
-    return [key for key in page.keys if not key.path(results).exists()]
+    return [key for key in page.keys if records.find(key, results) is None]
 
 
 def parse_budget(text: str | None) -> float:
@@ -60,11 +64,17 @@ def parse_budget(text: str | None) -> float:
 
 @dataclass
 class Done:
-    """What happened to one page. `error` is None if it was published."""
+    """What happened to one page: published, failed with an `error`, or left to another sweep."""
 
     page: Page
     seconds: float
     error: str | None = None
+    skipped: bool = False
+
+    def __str__(self) -> str:
+        if self.skipped:
+            return "left to another sweep, which is running it"
+        return self.error or f"published after {self.seconds:.0f} s"
 
 
 def sweep(
@@ -119,10 +129,7 @@ def sweep(
                         ) from None
                     finished.append(done)
                     slowest = max(slowest, done.seconds)
-                    report(
-                        f"[{len(finished)}/{len(pages)}] {page.experiment}/{page.name}: "
-                        + (done.error or f"published after {done.seconds:.0f} s")
-                    )
+                    report(f"[{len(finished)}/{len(pages)}] {page.experiment}/{page.name}: {done}")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -155,11 +162,11 @@ def run_page(page: Page, root: Path = ROOT) -> Done:
     error = None
     with _claimed(page, root) as stage:
         if stage is None:
-            error = "another sweep is running it"
-        elif missing_keys(page, root):  # else another sweep has done it in the meantime
+            return Done(page, time.monotonic() - started, skipped=True)
+        if missing_keys(page, root):  # else another sweep has done it in the meantime
             try:
                 if not (stage / "page.ipynb").exists():
-                    _execute(page, stage)
+                    _execute(page, stage, root)
                 _publish(page, stage, root)
             except Exception as reason:  # one bad page must not end the sweep
                 lines = str(reason).strip().splitlines() or [""]
@@ -190,11 +197,15 @@ def _claimed(page: Page, root: Path) -> Iterator[Path | None]:
         lock.release()
 
 
-def _execute(page: Page, stage: Path) -> None:
+def _execute(page: Page, stage: Path, root: Path) -> None:
     """Runs the notebook; its records and, when all of it succeeded, page.ipynb are in `stage`."""
     import nbformat
     import papermill
 
+    for key in page.keys:  # a record is never made again, though its page may be
+        if record := records.find(key, root / "results"):
+            with contextlib.suppress(FileExistsError):
+                records.write(record, stage / "records")
     notebook = nbformat.read(NOTEBOOKS / f"{page.experiment}.ipynb", as_version=4)
     # A run page shows its own run only; these cells draw on other records.
     notebook.cells = [

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import paths, statistics
+from sparseconv_lib.study import paths, statistics
+from sparseconv_lib.study.errors import OneLineError
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = WORDS = ("reproduced", "not reproduced", "undecided")
 EXPERIMENTS = ("mnist", "maths", "caltech", "resnet18", "invariance", "discussion")
@@ -40,7 +41,7 @@ Key = tuple[str, float, float]  # network, training sparsity, test sparsity
 Accuracies = Mapping[Key, Seeds] | Callable[[str, float, float], Seeds | None]
 
 
-class VerdictsError(ValueError):
+class VerdictsError(OneLineError, ValueError):
     """The file of rules is malformed; the message names file, claim and remedy."""
 
 
