@@ -90,12 +90,13 @@ def sparse_conv2d(
         ones = torch.ones(1, 1, *weight.shape[2:], dtype=dtype, device=x.device)
         with torch.no_grad(), _without_autocast(x):
             count = F.conv2d(observed.to(dtype), ones, None, stride, padding, dilation)
-            # The source's epsilon in the denominator vanishes in half precision and leaves 0/0. The
-            # numerator of an empty window is 0, so that any finite factor gives the bias.
+            # Above one half rather than 0: a convolution by Fourier transform leaves traces.
+            some = count > 0.5
+            # Where the count is 0 the factor is 0, so that an empty window gives the bias in every
+            # dtype: the source's epsilon vanishes in half precision and leaves 0/0.
             taps = {"mean": 1.0, "partial": float(ones.numel()), "none": None}[scale]
-            factor = None if taps is None else (taps / count.clamp(min=1)).to(y.dtype)
-        # Above one half rather than 0, lest a convolution by Fourier transform leaves a trace.
-        new_mask = (count > 0.5).to(mask.dtype) if mask_update == "dilate" else mask
+            factor = None if taps is None else (taps * some / count.clamp(min=1)).to(y.dtype)
+        new_mask = some.to(mask.dtype) if mask_update == "dilate" else mask
 
     if bias is not None:
         bias = bias.to(y.dtype).view(1, -1, 1, 1)

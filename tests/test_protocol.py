@@ -35,7 +35,23 @@ def refused(call, *named):
     assert isinstance(caught.value, ValueError)
 
 
-BAD_SPARSITIES = [1.0, 1, -0.1, 1.5, "abc", "0.8", NAN, INF, -INF, True, False, None, [0.5], 0.5j]
+BAD_SPARSITIES = [
+    10**400,
+    1.0,
+    1,
+    -0.1,
+    1.5,
+    "abc",
+    "0.8",
+    NAN,
+    INF,
+    -INF,
+    True,
+    False,
+    None,
+    [0.5],
+    0.5j,
+]
 
 
 @pytest.mark.parametrize("value", BAD_SPARSITIES, ids=repr)
@@ -52,6 +68,7 @@ GOOD_SPARSITIES = [0, 0.0, 0.95, np.float64(0.5), np.float32(0.5), np.int64(0), 
 def test_good_sparsities_become_floats(value):
     sparsity = check_sparsity(value)
     assert type(sparsity) is float and sparsity == value
+    assert str(check_sparsity(-0.0)) == "0.0"  # lest one sparsity has two names
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, 2.0, "3", None, True, NAN, [1]], ids=repr)

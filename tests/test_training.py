@@ -440,11 +440,12 @@ def switches():
 def surroundings(request):
     """Switches as PyTorch sets them, and all the other way round."""
     before = switches()
-    if request.param == "unusual":
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
-        torch.backends.cudnn.benchmark = True
-    with torch.backends.mkldnn.flags(enabled=request.param == "usual"):
+    # Set in both cases: a training that leaks its switches would otherwise pass for the usual.
+    unusual = request.param == "unusual"
+    torch.use_deterministic_algorithms(unusual, warn_only=unusual)
+    torch.utils.deterministic.fill_uninitialized_memory = not unusual
+    torch.backends.cudnn.benchmark = unusual
+    with torch.backends.mkldnn.flags(enabled=not unusual):
         yield switches()
     torch.use_deterministic_algorithms(before["deterministic"], warn_only=before["warn_only"])
     torch.utils.deterministic.fill_uninitialized_memory = before["fill"]

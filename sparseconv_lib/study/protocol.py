@@ -30,11 +30,12 @@ def whole_number(name: str, value: object, least: int) -> int:
 
 
 def _real(value: Any) -> bool:
-    return (
-        isinstance(value, numbers.Real)
-        and not isinstance(value, bool)
-        and math.isfinite(float(value))
-    )
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def check_sparsity(value: Any, name: str = "sparsity") -> float:
@@ -43,7 +44,7 @@ def check_sparsity(value: Any, name: str = "sparsity") -> float:
         raise ParameterError(
             f"{name} is {value!r}; it must be a number from 0 (nothing missing) to below 1"
         )
-    return float(value)
+    return abs(float(value))  # -0.0 is 0.0, and would have another name
 
 
 @dataclass(frozen=True)
