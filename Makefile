@@ -37,7 +37,7 @@ book: _build/html/.built
 # A chapter is the notebook executed with what is recorded: no data set, no training.
 book/chapters/%.ipynb: notebooks/%.ipynb $(LIBRARY) $(RECORDS) $(BIN)/.ready
 	@mkdir -p $(@D)
-	$(BIN)/papermill $< $@.part.ipynb -p source records --cwd notebooks --no-progress-bar < /dev/null
+	SPARSECONV_SOURCE=records $(BIN)/papermill $< $@.part.ipynb --cwd notebooks --no-progress-bar < /dev/null
 	@mv $@.part.ipynb $@
 
 BOOK := _config.yml _toc.yml $(wildcard book/*.md book/*.bib book/_static/* book/_ext/*.py book/runs/*.md book/runs/*/*.ipynb)

@@ -47,7 +47,8 @@ def sparse_conv2d(
 
     Args:
         x: (N, C_in, H, W). What missing pixels hold, NaN and infinity included, has no effect.
-        mask: (N, 1, H, W), 1 where observed, 0 where missing; any dtype.
+        mask: (N, 1, H, W), 1 where observed, 0 where missing; any dtype. Values are not checked:
+            whatever is not 0 counts as observed, and no gradient flows into the mask.
         weight: (C_out, C_in / groups, k_h, k_w).
         bias: (C_out,), added after the division.
         stride, padding, dilation, groups: as in `conv2d`; padding is always with missing pixels.
@@ -59,7 +60,8 @@ def sparse_conv2d(
 
     Returns:
         y (N, C_out, H', W') and its mask (N, 1, H', W') in the dtype of `mask`. Where a window
-        holds no observed pixel, y is the bias (0 without one), in every dtype.
+        holds no observed pixel, y is the bias (0 without one), in every dtype. The sum is taken
+        before the division, so in float16 it overflows where that of a convolution would.
 
     Raises:
         ValueError: for a mask of another shape, an unknown option, or "keep" where the size
@@ -189,7 +191,7 @@ def max_pool_mask(
     """The mask beside a max pooling of the image: 1 where the window holds an observed pixel.
 
     mask (N, 1, H, W) of 0s and 1s, any dtype -> (N, 1, H', W') in the same dtype; the arguments
-    are those of `torch.nn.functional.max_pool2d`.
+    are the first of `torch.nn.functional.max_pool2d`.
     """
     values = mask if mask.is_floating_point() else mask.float()
     return F.max_pool2d(values, kernel_size, stride, padding).to(mask.dtype)

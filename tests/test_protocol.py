@@ -36,7 +36,6 @@ def refused(call, *named):
 
 
 BAD_SPARSITIES = [
-    10**400,
     1.0,
     1,
     -0.1,
@@ -54,11 +53,12 @@ BAD_SPARSITIES = [
 ]
 
 
-@pytest.mark.parametrize("value", BAD_SPARSITIES, ids=repr)
+@pytest.mark.parametrize("value", [*BAD_SPARSITIES, 10**400], ids=lambda p: repr(p)[:9])
 def test_bad_sparsities(value):
     remedy = "it must be a number from 0 (nothing missing) to below 1"
-    refused(lambda: check_sparsity(value), f"sparsity is {value!r}; ", remedy)
-    refused(lambda: check_sparsity(value, "test sparsity"), f"test sparsity is {value!r}; ", remedy)
+    told = f"sparsity is {value!r:.40}; "
+    refused(lambda: check_sparsity(value), told, remedy)
+    refused(lambda: check_sparsity(value, "test sparsity"), f"test {told}", remedy)
 
 
 GOOD_SPARSITIES = [0, 0.0, 0.95, np.float64(0.5), np.float32(0.5), np.int64(0), Fraction(1, 2)]

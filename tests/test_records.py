@@ -361,7 +361,7 @@ def changed(*where, to):
         (changed("epochs", 0, "loss", to="0.5"), "epochs/0/loss"),
         (changed("epochs", 1, "note", to=1), "note"),
         (changed("epochs", 1, "seconds", to=...), "seconds"),
-        (changed("curve", to=[1.0, None]), "curve/1"),
+        (changed("curve", to=[1.0, "1"]), "curve/1"),
         (changed("accuracy", to={}), "accuracy"),
         (changed("accuracy", "0.5", to=1.2), "accuracy/0.5"),
         (changed("accuracy", "0.5", to=-0.1), "accuracy/0.5"),

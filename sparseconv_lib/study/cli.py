@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from sparseconv_lib.study.grid import EXPERIMENTS, experiment
@@ -159,6 +160,7 @@ COMMANDS = {"data": _data, "sweep": _sweep, "missing": _missing, "table": _table
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 done, 1 something failed, 2 wrong use."""
     arguments = _parser().parse_args(argv)
+    warnings.formatwarning = lambda message, *_, **__: f"sparseconv: {message}\n"
     from sparseconv_lib.study.data import DataError
     from sparseconv_lib.study.records import RecordError
     from sparseconv_lib.study.sweep import SweepError

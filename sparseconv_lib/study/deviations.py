@@ -45,7 +45,7 @@ CODE: dict[str, str] = {
     "mask_kind": "Bernoulli, every pixel alone, unseeded",
     "masks": "one for each image, drawn once",
     "fill": "0: the image times its mask",
-    "held_out": "none; accuracy on the test images after the last epoch",
+    "held_out": "none",
     "patience": "none",
 }
 

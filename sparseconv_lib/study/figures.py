@@ -89,7 +89,7 @@ def training_curves(trained: Sequence[Record]) -> str:
     figure, axis = new_figure(6.2, 3.1)
     for record in trained:
         color, line, _ = STYLES[record.key.network]
-        curve = record.content["curve"]
+        curve = [np.nan if x is None else x for x in record.content["curve"]]  # None: not finite
         parts = len(curve) / len(record.content["epochs"])
         x = (np.arange(len(curve)) + 0.5) / parts
         label = record.key.network if record.key.seed == trained[0].key.seed else None
@@ -99,7 +99,8 @@ def training_curves(trained: Sequence[Record]) -> str:
         formatted(StrMethodFormatter("{x:.2g}"))  # 0.2, not 2 x 10^-1
     axis.legend()
     ends = "; ".join(
-        f"{record.key.network} ends at {record.content['curve'][-1]:.3f}" for record in trained
+        f"{record.key.network} ends at {record.content['curve'][-1] or np.nan:.3f}"
+        for record in trained
     )
     return as_html(
         figure,
@@ -147,7 +148,7 @@ def accuracy_by_sparsity(
         for network, s in cells.items()
         if s
     )
-    return as_html(figure, claim, f"Test accuracy falls as sparsity grows: {told}.")
+    return as_html(figure, claim, f"Test accuracy against sparsity: {told}.")
 
 
 def _half_widths(by_sparsity: dict[float, Summary]) -> np.ndarray | None:
@@ -171,8 +172,9 @@ def paired_differences(cells: dict[str, dict[float, Summary]], against: str, cap
     axis.set(xlabel="sparsity p (training and test)", ylabel=f"points above {against}")
     axis.legend()
     told = "; ".join(
-        f"{network} {100 * s[max(s)].mean:+.1f} points at p = {max(s):g}"
+        f"{network} from {min(100 * c.mean for c in s.values()):+.1f} to "
+        f"{max(100 * c.mean for c in s.values()):+.1f} points"
         for network, s in cells.items()
         if s
     )
-    return as_html(figure, caption, f"Differences to {against} against sparsity: {told}.")
+    return as_html(figure, caption, f"Accuracy minus that of {against}, against sparsity: {told}.")

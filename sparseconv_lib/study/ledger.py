@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sparseconv_lib.study import records, tables, verdicts
+from sparseconv_lib.study.grid import EXPERIMENTS
 from sparseconv_lib.study.verdicts import Accuracies, Claim, Contrast, Register, Verdict
 
 NOT_RUN = "not yet run"
@@ -54,7 +55,16 @@ def _row(claim: Claim, accuracies: Callable[[str, str], Accuracies]) -> Row:
     verdict = verdicts.judge(claim, accuracies(claim.experiment, claim.protocol), others)
     if not any(cell["n"] for cell in verdict.cells):
         return Row(claim, rule_in_words(claim), NOT_RUN, "", verdict)
-    return Row(claim, rule_in_words(claim), verdict.word, verdict.reason, verdict)
+    return Row(claim, rule_in_words(claim), verdict.word, _so_far(claim, verdict), verdict)
+
+
+def _so_far(claim: Claim, verdict: Verdict) -> str:
+    """The verdict's reason, marked as not final while the published grid asks for more seeds."""
+    grid = EXPERIMENTS.get(claim.experiment)
+    least = min(cell["n"] for cell in verdict.cells)
+    if grid is None or least >= grid.seeds:
+        return verdict.reason
+    return f"{verdict.reason} So far: {least} of the grid's {grid.seeds} seeds."
 
 
 def rule_in_words(claim: Claim) -> str:

@@ -25,7 +25,9 @@ def _knob(default: Any, meaning: str) -> Any:
 def whole_number(name: str, value: object, least: int) -> int:
     """`value` as an int, or ParameterError unless it is a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ParameterError(f"{name} is {value!r}; it must be a whole number, at least {least}")
+        raise ParameterError(
+            f"{name} is {value!r:.40}; it must be a whole number, at least {least}"
+        )
     return int(value)
 
 
@@ -42,7 +44,7 @@ def check_sparsity(value: Any, name: str = "sparsity") -> float:
     """`value` as a float, or ParameterError unless it is a number with 0 <= value < 1."""
     if not _real(value) or not 0.0 <= float(value) < 1.0:
         raise ParameterError(
-            f"{name} is {value!r}; it must be a number from 0 (nothing missing) to below 1"
+            f"{name} is {value!r:.40}; it must be a number from 0 (nothing missing) to below 1"
         )
     return abs(float(value))  # -0.0 is 0.0, and would have another name
 

@@ -94,7 +94,10 @@ SCHEMA: dict[str, Any] = _object(
         minItems=1,
         items=_object(
             "one epoch",
-            loss=_field("number", "mean cross-entropy over the epoch's training images, nats"),
+            loss=_field(
+                ["number", "null"],
+                "mean cross-entropy over the epoch's training images, nats; null: not finite",
+            ),
             train_accuracy=_field("number", "accuracy over them, as they were trained", **_SHARE),
             test_accuracy=_field("number", "accuracy after it, at the training sparsity", **_SHARE),
             held_out_accuracy=_field(
@@ -106,7 +109,7 @@ SCHEMA: dict[str, Any] = _object(
     curve=_field(
         "array",
         "mean training loss of each part of an epoch, in order (20 parts an epoch)",
-        items={"type": "number"},
+        items={"type": ["number", "null"]},
     ),
     candidates=_field(
         "array",

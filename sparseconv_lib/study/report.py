@@ -21,10 +21,14 @@ HEADLINE_SPARSITY = 0.8  # the one at which the source's text gives its numbers
 
 
 def as_html(table: pandas.DataFrame, caption: str) -> str:
-    """A table with a caption, in a container that scrolls where the page is narrow."""
+    """A table under its caption; where the page is narrow the table scrolls, the caption wraps."""
+    told = html.escape(caption)
     body = table.to_html(index=False, border=0, escape=True, na_rep="–")
-    body = body.replace(">", f"><caption>{html.escape(caption)}</caption>", 1)
-    return f'<div class="table-scroll" tabindex="0">{body}</div>'
+    body = body.replace("<table", f'<table aria-label="{told}"', 1)
+    return (
+        f'<p class="table-caption">{told}</p>'
+        f'<div class="table-scroll" tabindex="0" role="region" aria-label="table">{body}</div>'
+    )
 
 
 def percent(accuracy: float) -> str:
@@ -107,11 +111,17 @@ def _short(commit: str) -> str:
 def protocol_table(name: str, protocol: Protocol) -> str:
     """Every knob of a protocol, with its meaning."""
     rows = [
-        (knob.name, str(getattr(protocol, knob.name)), knob.metadata["meaning"])
+        (knob.name, _words(getattr(protocol, knob.name)), knob.metadata["meaning"])
         for knob in dataclasses.fields(protocol)
     ]
     table = pandas.DataFrame(rows, columns=["knob", "value", "meaning"])
     return as_html(table, f"The protocol {name}.")
+
+
+def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def source_accuracy(network: str, sparsity: float, claim: str = "mnist-table-3") -> float | None:
@@ -278,8 +288,8 @@ def accuracy_figure(experiment: str, protocol: str, claim: str) -> str:
     return figures.accuracy_by_sparsity(
         {network: cells for network, cells in summaries.items() if cells},
         source,
-        f"Test accuracy against sparsity; bars are 95 % intervals of the mean over "
-        f"{_seeds(summaries)}. Crosses are the source's single runs.",
+        f"Test accuracy against sparsity, {_seeds(summaries)}; bars are 95 % intervals of the mean "
+        "where there are several. Crosses are the source's single runs.",
     )
 
 
@@ -298,8 +308,9 @@ def difference_figure(experiment: str, protocol: str, against: str) -> str:
     return figures.paired_differences(
         differences,
         against,
-        f"Test accuracy minus that of {against}, same seeds, masks and order of images; bars are "
-        f"95 % intervals of the mean difference over {_seeds(differences)}.",
+        f"Test accuracy minus that of {against} with the same seed, masks and order of images, "
+        f"{_seeds(differences)}; bars are 95 % intervals of the mean difference where there are "
+        "several.",
     )
 
 
@@ -350,7 +361,7 @@ def glue_headline(experiment: str, protocol: str) -> None:
 
     found = records.load(experiment, protocol)
     glue("mnist_headline", headline(tables.accuracies(found), HEADLINE_SPARSITY), display=False)
-    glue("mnist_n", most_seeds(found), display=False)
+    glue("mnist_n", _seeds(_summaries(experiment, protocol)), display=False)
     glue("mnist_device", _devices(found) or "nothing has run yet", display=False)
 
 
@@ -358,15 +369,14 @@ def finding(experiment: str, protocol: str) -> str:
     """The finding with n and device, as the README says it."""
     found = records.load(experiment, protocol)
     told = headline(tables.accuracies(found), HEADLINE_SPARSITY)
-    if not found:
+    plain = ("ConvNet", HEADLINE_SPARSITY, HEADLINE_SPARSITY)
+    seeds = len(tables.accuracies(found).get(plain, {}))
+    if not seeds:
         return told
-    seeds = most_seeds(found)
-    return f"{told} ({seeds} seed{'s' * (seeds > 1)}, intervals 95 %; {_devices(found)}.)"
-
-
-def most_seeds(found: Sequence[Record]) -> int:
-    """The number of seeds of the cells of `found` that have the most."""
-    return max((len(seeds) for seeds in tables.accuracies(found).values()), default=0)
+    return (
+        f"{told} (In brackets 95 % intervals over {seeds} of {EXPERIMENTS[experiment].seeds} "
+        f"paired seeds, not corrected for the three comparisons; {_devices(found)}.)"
+    )
 
 
 def _devices(found: Sequence[Record]) -> str:
@@ -383,7 +393,8 @@ def headline(cells: Mapping[tuple[str, float, float], Mapping[int, float]], p: f
             return f"No network has been trained at p = {p:g} yet."
         told[network] = difference_in_words(paired_difference(seeds, plain))
     return (
-        f"Against a plain convolutional network, on digits of which {100 * p:g} % of the pixels "
+        f"Trained as the source trained (two epochs, one learning rate for all), against a plain "
+        f"convolutional network, on digits of which {100 * p:g} % of the pixels "
         f"are missing in training and test alike, the sparse convolution as the source built it "
         f"is {told['SparseConvNet-kept']}; with its mask dilated, as in the original paper, "
         f"{told['SparseConvNet']}; and a plain network that is given the mask as one more channel, "
@@ -396,7 +407,7 @@ def difference_in_words(difference: Summary) -> str:
     mean, low, high = (100 * x for x in (difference.mean, difference.low, difference.high))
     word = "worse" if mean < 0 else "better"
     if difference.n == 1:
-        return f"{abs(mean):.1f} points {word} (n = 1)"
+        return "not judged yet (n = 1)"
     if low <= 0 <= high:
         return f"not told apart from it ({signed(low, 1)} to {signed(high, 1)} points)"
     near, far = sorted((abs(low), abs(high)))

@@ -8,6 +8,7 @@ there. Without that variable nothing is written: a notebook run by hand leaves n
 import concurrent.futures
 import functools
 import hashlib
+import math
 import multiprocessing
 import os
 import sys
@@ -25,8 +26,8 @@ from tqdm import tqdm
 
 from sparseconv_lib.study import provenance, records
 from sparseconv_lib.study.data import Dataset
-from sparseconv_lib.study.processes import end_with_parent, usable_cores
-from sparseconv_lib.study.protocol import Protocol
+from sparseconv_lib.study.processes import end_children, end_with_parent, usable_cores
+from sparseconv_lib.study.protocol import ParameterError, Protocol
 from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.training import Images, Outcome, build, draw_masks, fit, prepare
 
@@ -49,7 +50,7 @@ def run(
                 print(f"{key}: trained before, at {record.content['provenance']['started']}")
     todo = [key for key in keys if key not in done]
     if processes is None:
-        processes = int(os.environ.get("SPARSECONV_PROCESSES", 0)) or usable_cores()
+        processes = _processes()
     in_turn = torch.cuda.is_available() or min(processes, len(todo)) == 1
 
     with _Progress(todo) as progress:
@@ -60,6 +61,15 @@ def run(
         elif todo:
             done |= _train_in_processes(todo, protocol, dataset, processes, progress, stage)
     return {key: done[key] for key in keys}
+
+
+def _processes() -> int:
+    given = os.environ.get("SPARSECONV_PROCESSES")
+    if given is None:
+        return usable_cores()
+    if not given.isdecimal() or int(given) < 1:
+        raise ParameterError(f"SPARSECONV_PROCESSES is {given!r}; set a whole number, or unset it")
+    return int(given)
 
 
 class _Progress:
@@ -203,8 +213,8 @@ def as_record(
         "version": records.VERSION,
         **asdict(key),
         "knobs": {**asdict(protocol), "learning_rates": list(protocol.learning_rates)},
-        "epochs": outcome.epochs,
-        "curve": outcome.curve,
+        "epochs": [{k: _finite(v) for k, v in epoch.items()} for epoch in outcome.epochs],
+        "curve": [_finite(loss) for loss in outcome.curve],
         "candidates": outcome.candidates,
         "accuracy": {f"{q:g}": accuracy for q, accuracy in outcome.accuracy.items()},
         "images": {"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
@@ -227,6 +237,10 @@ def as_record(
         },
     }
     return records.validated(content, str(key))
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None  # a training that diverged; JSON has no NaN
 
 
 # Set in each worker process when it starts: the data set travels once, not with every training.
@@ -272,7 +286,7 @@ def _train_in_processes(
             for future in concurrent.futures.as_completed(futures):
                 done[futures[future]] = _keep(future.result(), stage)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            end_children()  # leaving the pool would wait for them
             raise
     queue.put(None)
     watcher.join()

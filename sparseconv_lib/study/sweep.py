@@ -21,9 +21,11 @@ from sparseconv_lib.study.errors import OneLineError
 from sparseconv_lib.study.grid import Page, experiment
 from sparseconv_lib.study.notebooks import forget_machine
 from sparseconv_lib.study.paths import NOTEBOOKS, RESULTS, ROOT
-from sparseconv_lib.study.processes import end_with_parent
+from sparseconv_lib.study.processes import end_children, end_with_parent
 from sparseconv_lib.study.protocol import ParameterError, whole_number
 from sparseconv_lib.study.records import Key
+
+START_UP = 30.0  # seconds for a kernel, its imports and the data, which no record holds
 
 
 class SweepError(OneLineError, RuntimeError):
@@ -131,7 +133,7 @@ def sweep(
                     slowest = max(slowest, done.seconds)
                     report(f"[{len(finished)}/{len(pages)}] {page.experiment}/{page.name}: {done}")
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            end_children()  # leaving the pool would wait for them
             raise
     return finished
 
@@ -152,7 +154,8 @@ def _recorded_seconds(pages: list[Page], root: Path) -> float:
         for record in records.load(name, folder=root / "results"):
             source = record.content["provenance"]
             if source["device"] == device:
-                totals[record.page] = totals.get(record.page, 0.0) + source["seconds"]
+                totals.setdefault(record.page, START_UP)
+                totals[record.page] += source["seconds"]
     return max(totals.values(), default=0.0)
 
 
@@ -165,7 +168,7 @@ def run_page(page: Page, root: Path = ROOT) -> Done:
             return Done(page, time.monotonic() - started, skipped=True)
         if missing_keys(page, root):  # else another sweep has done it in the meantime
             try:
-                if not (stage / "page.ipynb").exists():
+                if not _whole(page, stage):
                     _execute(page, stage, root)
                 _publish(page, stage, root)
             except Exception as reason:  # one bad page must not end the sweep
@@ -195,6 +198,18 @@ def _claimed(page: Page, root: Path) -> Iterator[Path | None]:
             shutil.rmtree(stage, ignore_errors=True)
     finally:
         lock.release()
+
+
+def _whole(page: Page, stage: Path) -> bool:
+    """Whether `stage` holds the executed page with all its records; what is broken goes."""
+    there = True
+    for key in page.keys:
+        try:
+            there = records.find(key, stage / "records") is not None and there
+        except records.RecordError:
+            key.path(stage / "records").unlink()
+            there = False
+    return there and (stage / "page.ipynb").exists()
 
 
 def _execute(page: Page, stage: Path, root: Path) -> None:
