@@ -11,7 +11,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from sparseconv_lib.study import deviations, ledger
+from sparseconv_lib.study import deviations, ledger, verdicts
 from sparseconv_lib.study.protocol import PRESETS
 
 Cell = list[nodes.Node]
@@ -116,6 +116,16 @@ class Claims(Generated):
         return section
 
 
+class SeenBefore(Generated):
+    """What was known when the rules were written, as their file says it."""
+
+    def content_nodes(self) -> list[nodes.Node]:
+        items = [
+            nodes.list_item("", nodes.paragraph("", text)) for text in verdicts.load().seen_before
+        ]
+        return [nodes.bullet_list("", *items)]
+
+
 class Deviations(Generated):
     """Every choice of a training: the text, the code, and each of our presets."""
 
@@ -161,5 +171,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("ledger", Ledger)
     app.add_directive("claims", Claims)
     app.add_directive("deviations", Deviations)
+    app.add_directive("seen-before", SeenBefore)
     app.connect("build-finished", mark_built)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -71,6 +71,18 @@ BEYOND: tuple[tuple[str, str, str, str], ...] = (
         "PyTorch's default, so that all networks start from the same weights",
     ),
     (
+        "padding",
+        "'same' (Section 3.2)",
+        "zeros, which the mask counts as missing",
+        "the same: what padding adds is missing",
+    ),
+    (
+        "where the mask enters",
+        "beside the image (Section 2)",
+        "as the last channel of the input",
+        "as an argument of its own",
+    ),
+    (
         "test masks",
         "the training's sparsity",
         "the training's sparsity, drawn once, unseeded",
@@ -119,7 +131,7 @@ def rows() -> list[Row]:
             knob.metadata["meaning"],
             TEXT[knob.name],
             CODE[knob.name],
-            {name: _words(getattr(preset, knob.name)) for name, preset in PRESETS.items()},
+            {name: words(getattr(preset, knob.name)) for name, preset in PRESETS.items()},
         )
         for knob in fields(Protocol)
     ]
@@ -129,11 +141,12 @@ def rows() -> list[Row]:
     return known + beyond
 
 
-def _words(value: Any) -> str:
+def words(value: Any) -> str:
+    """A knob's value as a reader writes it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):
-        return ", ".join(map(_words, value))
+        return ", ".join(map(words, value))
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:g}" if isinstance(value, float) else str(value)

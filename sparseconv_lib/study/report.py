@@ -9,7 +9,16 @@ import numpy as np
 import pandas
 
 from sparseconv_lib.networks import NETWORKS, Architecture, ClassificationNet
-from sparseconv_lib.study import figures, ledger, probe, provenance, records, tables, verdicts
+from sparseconv_lib.study import (
+    deviations,
+    figures,
+    ledger,
+    probe,
+    provenance,
+    records,
+    tables,
+    verdicts,
+)
 from sparseconv_lib.study.grid import EXPERIMENTS
 from sparseconv_lib.study.paths import ROOT
 from sparseconv_lib.study.protocol import PRESETS, Protocol
@@ -111,17 +120,11 @@ def _short(commit: str) -> str:
 def protocol_table(name: str, protocol: Protocol) -> str:
     """Every knob of a protocol, with its meaning."""
     rows = [
-        (knob.name, _words(getattr(protocol, knob.name)), knob.metadata["meaning"])
+        (knob.name, deviations.words(getattr(protocol, knob.name)), knob.metadata["meaning"])
         for knob in dataclasses.fields(protocol)
     ]
     table = pandas.DataFrame(rows, columns=["knob", "value", "meaning"])
     return as_html(table, f"The protocol {name}.")
-
-
-def _words(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def source_accuracy(network: str, sparsity: float, claim: str = "mnist-table-3") -> float | None:
