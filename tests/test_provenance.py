@@ -173,7 +173,7 @@ def test_any_constant_name_or_operator_counts(name):
     assert provenance._dump(copy.deepcopy(tree)) == before
     nodes = list(ast.walk(tree))
     changes = list(variants(tree))
-    assert len(changes) > 20
+    assert len(changes) > 5
     for position, (field, value) in changes[:: max(1, len(changes) // 120)]:
         old = getattr(nodes[position], field)
         setattr(nodes[position], field, value)

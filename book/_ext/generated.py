@@ -149,6 +149,13 @@ class Deviations(Generated):
         ]
 
 
+def leave_out_of_search(app: Sphinx, doctree: nodes.document) -> None:
+    """Keeps run pages, which are many and alike, from burying all others in a search."""
+    name = app.env.docname
+    if name.startswith("book/runs/") and name != "book/runs/index":
+        app.env.metadata[name]["nosearch"] = ""
+
+
 def mark_built(app: Sphinx, error: Exception | None) -> None:
     """Leaves `.built` in a book that was built without errors or warnings, and no page too many.
 
@@ -172,5 +179,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("claims", Claims)
     app.add_directive("deviations", Deviations)
     app.add_directive("seen-before", SeenBefore)
+    app.connect("doctree-read", leave_out_of_search)
     app.connect("build-finished", mark_built)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
