@@ -174,11 +174,11 @@ def mark_built(app: Sphinx, error: Exception | None) -> None:
         (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: Sphinx) -> dict[str, int]:
     app.add_directive("ledger", Ledger)
     app.add_directive("claims", Claims)
     app.add_directive("deviations", Deviations)
     app.add_directive("seen-before", SeenBefore)
     app.connect("doctree-read", leave_out_of_search)
     app.connect("build-finished", mark_built)
-    return {"parallel_read_safe": True, "parallel_write_safe": True}
+    return {"env_version": 1, "parallel_read_safe": True, "parallel_write_safe": True}
