@@ -176,8 +176,12 @@ def test_seed_0_leaves_an_example_and_other_seeds_do_not(stage):
     assert (maps[varied].min((1, 2)) == 0).all() and (maps[varied].max((1, 2)) == 255).all()
 
 
-def test_by_hand_there_is_a_bar_and_in_a_sweep_there_is_none(monkeypatch, capsys, tmp_path):
+def test_a_bar_is_drawn_where_somebody_looks(monkeypatch, capsys, tmp_path):
     """A bar draws only as often as twice a second, but once when it begins."""
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    runner.run(KEYS[:1], TINY, IMAGES)
+    assert capsys.readouterr().err == ""  # no terminal: each step would stay in a saved notebook
+    monkeypatch.setenv("JPY_SESSION_NAME", "mnist.ipynb")
     runner.run(KEYS[:1], TINY, IMAGES)
     assert "0 %|" in capsys.readouterr().err
     monkeypatch.setenv("SPARSECONV_STAGE", str(tmp_path))
@@ -187,6 +191,7 @@ def test_by_hand_there_is_a_bar_and_in_a_sweep_there_is_none(monkeypatch, capsys
 
 
 def test_the_bar_ends_full(monkeypatch):
+    monkeypatch.setenv("JPY_SESSION_NAME", "mnist.ipynb")
     progress = runner._Progress(KEYS[:2])
     shown = []
     monkeypatch.setattr(progress.bar, "update", lambda n: shown.append(n))

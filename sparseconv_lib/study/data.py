@@ -311,7 +311,7 @@ def _mirrors() -> list[str]:
 
 
 def _download(url: str, progress: bool | None) -> bytes:
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     # In a thread, since looking up a name has no timeout of its own.
     answer: queue.Queue = queue.Queue()

@@ -81,13 +81,13 @@ class _Progress:
 
     def __init__(self, keys: list[Key]) -> None:
         self.share = dict.fromkeys(keys, 0.0)
-        terminal = _terminal()
+        stream = _terminal() or _jupyter()
         self.bar = tqdm(
             total=100 * len(keys),
             desc="training" if len(keys) == 1 else f"{len(keys)} trainings",
             bar_format="{desc}: {percentage:3.0f} %|{bar:30}| {elapsed}, {remaining} left",
-            file=terminal or sys.stderr,
-            disable="SPARSECONV_STAGE" in os.environ or not keys,
+            file=stream,
+            disable=stream is None or "SPARSECONV_STAGE" in os.environ or not keys,
             leave=False,
             mininterval=0.5,
         )
@@ -105,11 +105,18 @@ class _Progress:
 
 def _terminal() -> TextIO | None:
     """The terminal behind this process or, in a Jupyter kernel, behind who started it."""
+    if sys.stderr.isatty():
+        return sys.stderr
     # ipykernel puts a pipe in the place of the standard error and keeps a copy of the original.
     kept = getattr(sys.stderr, "_original_stdstream_copy", None)
     if isinstance(kept, int) and os.isatty(kept):
         return open(os.dup(kept), "w", encoding="utf-8")
     return None
+
+
+def _jupyter() -> TextIO | None:
+    """The notebook, where somebody looks at it: each step of a bar stays in one that is saved."""
+    return sys.stderr if "JPY_SESSION_NAME" in os.environ else None
 
 
 def masked_example(
