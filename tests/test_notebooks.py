@@ -119,7 +119,7 @@ def an_executed_notebook():
         (dict(output_type="stream", name="stderr", text="warning"), "standard error"),
         (dict(output_type="stream", name="stdout", text="in /home/me/x.py"), "a path: /home/"),
         (dict(output_type="stream", name="stdout", text='"/tmp/ipykernel_1/2.py:3"'), "/tmp/"),
-        (dict(output_type="display_data", data={"text/html": "<p>/work/main</p>"}), "/work/"),
+        (dict(output_type="display_data", data={"text/html": "<p>/work/x</p>"}), "/work/"),
         (dict(output_type="display_data", data={"text/plain": r"C:\Users\me"}), "Users"),
     ],
 )
