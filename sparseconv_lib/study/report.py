@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas
+from torch import nn
 
 from sparseconv_lib.networks import NETWORKS, Architecture, ClassificationNet
 from sparseconv_lib.study import (
@@ -80,7 +81,7 @@ def architecture_table(architecture: Architecture, protocol: Protocol) -> str:
     return as_html(table, "Trainable parameters of each layer.")
 
 
-def _parameters(module) -> str:  # noqa: ANN001
+def _parameters(module: nn.Module) -> str:
     return f"{sum(p.numel() for p in module.parameters() if p.requires_grad):,}"
 
 
