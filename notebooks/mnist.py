@@ -33,6 +33,7 @@ from sparseconv_lib.study.protocol import (
     check_parameter_names,
     check_source,
     check_sparsity,
+    full_name,
     preset,
     whole_number,
 )
@@ -42,7 +43,7 @@ _before = dict(globals())
 
 # %% tags=["parameters", "hide-input"]
 sparsity = 0.8  # share of missing pixels, from 0 to below 1
-protocol = "as_written"  # as_written, as_coded or fair: see the page of deviations
+protocol = "as_written"  # or as_coded, fair; with changes: "as_written, batch_size=64"
 networks = "ConvNet, ConvNet+mask, SparseConvNet"  # also SparseConvNet-kept
 seed = 0  # the first seed
 seeds = 1  # how many seeds, one after the other
@@ -53,7 +54,7 @@ check_parameter_names(
     {"sparsity", "protocol", "networks", "seed", "seeds", "source"}, _before, dict(globals())
 )
 sparsity = check_sparsity(sparsity)
-knobs = preset(protocol)
+protocol, knobs = full_name(protocol), preset(protocol)
 networks = check_networks(networks)
 first = whole_number("seed", seed, 0)
 keys = [

@@ -18,14 +18,14 @@ from test_records import MNIST_IDENTITY, a_record
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import probe, provenance, records, report
-from sparseconv_lib.study.grid import EXPERIMENTS, Page
+from sparseconv_lib.study.grid import EXPERIMENTS, Page, grid_of
 from sparseconv_lib.study.paths import NOTEBOOKS, ROOT
-from sparseconv_lib.study.protocol import PRESETS
+from sparseconv_lib.study.protocol import ParameterError, preset
 
 BUDGETS = {"results": 8_000_000, "book/runs": 12_000_000}  # bytes
 PAGE_BUDGET = 200_000
 DATA = {"mnist": MNIST_IDENTITY}
-NAME = re.compile(r"(?P<protocol>\w+)-p(?P<sparsity>\d\.\d\d)-seed(?P<seed>\d+)")
+NAME = re.compile(r"(?P<protocol>.+)-p(?P<sparsity>\d\.\d\d)-seed(?P<seed>\d+)")
 
 
 def record_paths(root):
@@ -66,12 +66,15 @@ def record_problems(root):
 def page_of(path):
     """The grid's page that stands in `path`, or None."""
     name = NAME.fullmatch(path.stem)
-    if not name or path.parent.name not in EXPERIMENTS:
-        return None
-    networks = EXPERIMENTS[path.parent.name].networks
-    found = (name["protocol"], float(name["sparsity"]), int(name["seed"]))
-    page = Page(path.parent.name, *found, networks)
-    return page if page.name == path.stem else None
+    for experiment in EXPERIMENTS.values():
+        for grid in experiment.grids:
+            for protocol in grid.protocols:
+                if name and name["protocol"] == records.protocol_in_names(protocol):
+                    found = (protocol, float(name["sparsity"]), int(name["seed"]))
+                    page = Page(path.parent.name, *found, grid.networks)
+                    if (page.experiment, page.name) == (experiment.notebook, path.stem):
+                        return page
+    return None
 
 
 def pairing_problems(root):
@@ -135,12 +138,14 @@ def protocol_problems(root):
     problems = []
     for record in read_all(root):
         name = record.key.protocol
-        if name not in PRESETS:
+        try:
+            today = preset(name)
+        except ParameterError:
             problems.append(f"{record.key}: there is no protocol {name}")
             continue
         # A knob that came after the record has its default there: what was done before it existed.
-        for knob in dataclasses.fields(PRESETS[name]):
-            if getattr(record.protocol, knob.name) != getattr(PRESETS[name], knob.name):
+        for knob in dataclasses.fields(today):
+            if getattr(record.protocol, knob.name) != getattr(today, knob.name):
                 problems.append(f"{record.key}: {knob.name} is not that of {name} today")
     return problems
 
@@ -180,7 +185,11 @@ def seed_problems(root):
         if seeds != set(range(len(seeds)))
     ]
     for experiment, protocol, sparsity, _ in {(*cell[:3], None) for cell in cells}:
-        networks = EXPERIMENTS[experiment].networks
+        grid = grid_of(experiment, protocol)
+        if grid is None:
+            problems.append(f"{experiment} {protocol}: in no grid")
+            continue
+        networks = grid.networks
         all_seeds = {
             frozenset(cells.get((experiment, protocol, sparsity, network), ()))
             for network in networks
@@ -469,7 +478,9 @@ def daggers(html):
 
 
 def test_every_number_is_todays_or_carries_a_mark():
-    assert {experiment for _, experiment, _ in TABLES} == set(EXPERIMENTS)
+    assert {experiment for _, experiment, _ in TABLES} == {
+        experiment.notebook for experiment in EXPERIMENTS.values()
+    }
     found = read_all(ROOT)
     assert unmarked(found) == []
 
@@ -541,13 +552,19 @@ def test_the_probes_of_todays_code_are_committed():
     """Where this fails after a change of the code: `sparseconv probe`."""
     digits = probe.load().get(provenance.code_identity())
     assert digits is not None
-    assert set(digits) == {f"{name}/{network}" for name in PRESETS for network in NETWORKS}
+    assert set(digits) == {name for name, _, _ in probe.probes()}
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_the_probes_of_today_are_the_committed_ones(name):
-    network = NETWORKS[list(PRESETS).index(name) % len(NETWORKS)]
-    committed = probe.load()[provenance.code_identity()][f"{name}/{network}"]
-    assert probe.agree(probe.run(PRESETS[name], network), committed)
+def test_every_training_that_can_be_recorded_has_a_probe():
+    names = [name for name, _, _ in probe.probes()]
+    assert len(set(names)) == len(names)
+    keys = {f"{record.key.protocol}/{record.key.network}" for record in read_all(ROOT)}
+    assert keys <= set(names) and {f"fair/{network}" for network in NETWORKS} <= set(names)
+
+
+@pytest.mark.parametrize("name, protocol, network", list(probe.probes())[::3])
+def test_the_probes_of_today_are_the_committed_ones(name, protocol, network):
+    committed = probe.load()[provenance.code_identity()][name]
+    assert probe.agree(probe.run(preset(protocol), network), committed)
     assert not probe.agree([x * 1.001 for x in committed], committed)
     assert not probe.agree(committed[:-1], committed)

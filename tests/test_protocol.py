@@ -15,6 +15,7 @@ from sparseconv_lib.study.protocol import (
     check_networks,
     check_parameter_names,
     check_sparsity,
+    full_name,
     preset,
     whole_number,
 )
@@ -117,6 +118,54 @@ def test_good_networks():
 @pytest.mark.parametrize("name", ["as written", "", None, 3, ["fair"]], ids=repr)
 def test_bad_presets(name):
     refused(lambda: preset(name), f"protocol is {name!r}; choose one of as_written, as_coded, fair")
+
+
+@pytest.mark.parametrize(
+    "name, changes, full",
+    [
+        ("as_written", {}, "as_written"),
+        ("as_written,batch_size = 64", {"batch_size": 64}, "as_written, batch_size=64"),
+        (
+            "as_written, batch_norm=false, epochs=10",  # knobs in their own order
+            {"epochs": 10, "batch_norm": False},
+            "as_written, epochs=10, batch_norm=false",
+        ),
+        ("as_coded, batch_size=64, fill=0.5", {"fill": 0.5}, "as_coded, fill=0.5"),
+        (
+            "fair, learning_rates=1e-2 0.1",
+            {"learning_rates": (0.01, 0.1)},
+            "fair, learning_rates=0.01 0.1",
+        ),
+        ("as_written, scale=none", {"scale": "none"}, "as_written, scale=none"),
+    ],
+)
+def test_a_preset_with_changes(name, changes, full):
+    base = preset(name.partition(",")[0])
+    assert preset(name) == dataclasses.replace(base, **changes)
+    assert full_name(name) == full_name(full) == full
+    assert preset(full) == preset(name)
+
+
+@pytest.mark.parametrize(
+    "name, named",
+    [
+        ("as_written, epoch=3", ["'epoch=3' is no change of one knob", "epochs"]),
+        ("as_written, epochs", ["'epochs' is no change of one knob"]),
+        ("as_written, epochs=2, epochs=3", ["'epochs=3' is no change"]),
+        ("as_written,", ["'' is no change"]),
+        ("as_written, epochs=2.5", ["epochs is '2.5'; write a whole number"]),
+        ("as_written, epochs=0", ["epochs is 0; it must be"]),
+        ("as_written, batch_norm=0", ["batch_norm is '0'; write true or false"]),
+        ("as_written, momentum=high", ["momentum is 'high'; write a number"]),
+        ("as_written, learning_rates=0.1 x", ["learning_rates is '0.1 x'; write a number"]),
+        ("as_written, learning_rates=", ["learning_rates is ()"]),
+        ("as_written, scale=k", ["scale is 'k'; choose one of 'mean', 'partial', 'none'"]),
+        ("epochs=2", ["choose one of as_written, as_coded, fair"]),
+    ],
+)
+def test_bad_changes(name, named):
+    refused(lambda: preset(name), *named)
+    refused(lambda: full_name(name), *named)
 
 
 @pytest.mark.parametrize(

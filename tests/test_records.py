@@ -23,7 +23,7 @@ from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import data, records
 from sparseconv_lib.study.grid import Page
 from sparseconv_lib.study.paths import RESULTS
-from sparseconv_lib.study.protocol import PRESETS, ParameterError
+from sparseconv_lib.study.protocol import PRESETS, ParameterError, preset
 from sparseconv_lib.study.records import Key, Record, RecordError
 
 MNIST_IDENTITY = data._identity(list(data.MNIST_SHA256.values()))
@@ -33,7 +33,7 @@ def a_record(
     network="ConvNet", sparsity=0.5, seed=0, protocol="as_written", experiment="mnist", **changes
 ):
     """An invented record, whole and valid; `changes` replace its top fields."""
-    knobs = dataclasses.asdict(PRESETS[protocol])
+    knobs = dataclasses.asdict(preset(protocol))
     accuracy = 0.9 - sparsity / 4 + seed % 50 / 1000 + NETWORKS.index(network) / 100
     content = {
         "version": records.VERSION,
@@ -140,9 +140,32 @@ def test_a_key_that_no_training_can_have(change, named):
 def test_every_training_of_the_grid_has_a_file_of_its_own():
     from sparseconv_lib.study.grid import EXPERIMENTS
 
-    keys = [key for grid in EXPERIMENTS.values() for page in grid.pages() for key in page.keys]
+    keys = [key for each in EXPERIMENTS.values() for page in each.pages() for key in page.keys]
     assert len(keys) >= 480
     assert len({str(key.path()).lower() for key in keys}) == len(keys)  # also on a Mac
+
+
+def test_a_protocol_with_changes_has_a_name_that_any_file_system_takes(tmp_path):
+    record = a_record(protocol="fair, learning_rates=0.01 0.1")
+    path = records.write(record, tmp_path)
+    assert path.parent.name == "fair-learning_rates_0.01_0.1"
+    assert records.read(path).key == record.key
+    assert records.load("mnist", record.key.protocol, tmp_path) == [record]
+    assert records.load("mnist", "fair", tmp_path) == []
+
+
+def test_accuracy_with_either_kind_of_statistics():
+    plain = a_record(accuracy={"0.5": 0.75})
+    assert plain.with_statistics("running") == {plain.key.sparsity: 0.75}
+    assert plain.with_statistics("batch") is None
+    both = a_record(accuracy={"0.5": 0.75}, other_statistics={"batch": {"0.5": 0.5, "0": 0.25}})
+    assert both.with_statistics("running") == plain.with_statistics("running")
+    assert both.with_statistics("batch") == {0.5: 0.5, 0.0: 0.25}
+    records.validated(both.content, "it")
+    for wrong in ({"median": {"0.5": 0.5}}, {"batch": {}}, {"batch": {"0.5": 2}},
+                  {"batch": {"1.5": 0.5}}, {"batch": {"x": 0.5}}):  # fmt: skip
+        with pytest.raises(records.RecordError):
+            records.validated(a_record(other_statistics=wrong).content, "it")
 
 
 # Writing and reading
@@ -375,7 +398,7 @@ def changed(*where, to):
         (changed("images", "test", to=0), "images/test"),
         ([], "the file"),
         (None, "the file"),
-        *((changed(name, to=...), name) for name in records.SCHEMA["properties"]),
+        *((changed(name, to=...), name) for name in records.SCHEMA["required"]),
     ],
 )
 def test_a_malformed_record_is_refused(tmp_path, content, field):

@@ -100,6 +100,36 @@ def test_bonferroni_holds_for_all_comparisons_together():
 # Degenerate cases ---------------------------------------------------------------------------
 
 
+def test_the_pooled_spread_is_that_of_an_analysis_of_variance():
+    """sd² and its degrees of freedom are the residual mean square of a one-way layout."""
+    groups = [[0.1, 0.4, 0.3], [0.9], [0.5, 0.7], [0.2, 0.2, 0.8, 0.1]]
+    y = np.concatenate(groups)
+    levels = np.repeat(range(len(groups)), [len(group) for group in groups])
+    import statsmodels.api as sm  # slow to import
+
+    fit = sm.OLS(y, (levels[:, None] == range(len(groups))).astype(float)).fit()
+    sd, freedom = statistics.pooled_sd(groups)
+    assert freedom == fit.df_resid
+    assert sd**2 == pytest.approx(fit.mse_resid)
+    # One group alone: its own sd, and with it the same prediction interval as without pooling.
+    alone = statistics.pooled_sd([groups[3]])
+    assert statistics.prediction_interval(groups[3], pooled=alone) == pytest.approx(
+        statistics.prediction_interval(groups[3])
+    )
+    assert math.isnan(statistics.pooled_sd([[0.5], [0.7]])[0])
+    assert statistics.pooled_sd([[0.5, 0.5], [0.7, 0.7]]) == (0.0, 2)
+
+
+def test_a_pooled_prediction_interval_covers_one_more_run():
+    rng = np.random.default_rng(5)
+    hits, trials = 0, 2000
+    for _ in range(trials):
+        groups = rng.normal(size=(4, 3)) + np.arange(4)[:, None]
+        low, high = statistics.prediction_interval(groups[1], 0.9, 1, statistics.pooled_sd(groups))
+        hits += low <= rng.normal() + 1 <= high
+    assert abs(hits / trials - 0.9) < 4 * math.sqrt(0.9 * 0.1 / trials)
+
+
 def test_one_value_has_no_spread_and_shows_nothing():
     s = statistics.summarise([0.9])
     assert (s.n, s.mean) == (1, 0.9)

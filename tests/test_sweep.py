@@ -27,7 +27,7 @@ from test_records import a_record
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import grid, provenance, records, sweep
-from sparseconv_lib.study.grid import Experiment, Page
+from sparseconv_lib.study.grid import Experiment, Grid, Page
 from sparseconv_lib.study.paths import ROOT
 from sparseconv_lib.study.protocol import ParameterError
 
@@ -342,8 +342,14 @@ def test_a_page_that_another_sweep_holds_is_left_to_it(quick):
 @pytest.fixture
 def two_experiments(monkeypatch):
     small = {
-        "mnist": Experiment("mnist", ("as_written", "fair"), NETWORKS, (0.0, 0.5), seeds=3),
-        "other": Experiment("other", ("as_written",), NETWORKS[:2], (0.9,), seeds=2),
+        "mnist": Experiment("mnist", (Grid(("as_written", "fair"), NETWORKS, (0.0, 0.5), 3),)),
+        "other": Experiment(
+            "other",
+            (
+                Grid(("as_written",), NETWORKS[:2], (0.9,), 2),
+                Grid(("as_written, batch_size=64",), NETWORKS[:1], (0.5,), 1),
+            ),
+        ),
     }
     monkeypatch.setattr(grid, "EXPERIMENTS", small)
     return small
@@ -359,13 +365,14 @@ def test_missing_pages_have_the_seeds_outermost_over_all_experiments(quick, two_
         "mnist fair-p0.00-seed{}",
         "mnist fair-p0.50-seed{}",
         "other as_written-p0.90-seed{}",
+        "other as_written-batch_size_64-p0.50-seed{}",
     ]
-    expected = [name.format(k) for k in (0, 1) for name in seed]
-    expected += [name.format(2) for name in seed[:4]]  # the other experiment asks for two seeds
+    # The grids ask for three seeds, two, and one.
+    expected = [name.format(k) for k, n in ((0, 6), (1, 5), (2, 4)) for name in seed[:n]]
     assert names(sweep.missing_pages(["mnist", "other"], root=quick.path)) == expected
-    assert names(sweep.missing_pages(["mnist", "other"], 1, quick.path)) == expected[:5]
+    assert names(sweep.missing_pages(["mnist", "other"], 1, quick.path)) == expected[:6]
     assert names(sweep.missing_pages(["other"], 4, quick.path)) == [
-        seed[4].format(k) for k in range(4)
+        name.format(k) for k in range(4) for name in seed[4:]
     ]
     first = Page("mnist", "as_written", 0.0, 0, NETWORKS)
     assert sweep.run_page(first, quick.path).error is None

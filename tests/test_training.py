@@ -65,7 +65,8 @@ def seen(monkeypatch):
     forward = ClassificationNet.forward
 
     def spy(self, x, mask):
-        calls.append((self.training, x.clone(), mask.clone()))
+        # Not self.training: with the batch's own statistics a network is tested in that mode.
+        calls.append((torch.is_grad_enabled(), x.clone(), mask.clone()))
         return forward(self, x, mask)
 
     monkeypatch.setattr(ClassificationNet, "forward", spy)
@@ -286,6 +287,28 @@ def test_with_running_statistics_an_image_is_judged_alone(trained):
         assert torch.equal(few, got[:5])
     among = predict_correct(net, changed(batch_size=32, evaluation="batch"), images, masks)
     assert not torch.equal(got, among)
+
+
+@pytest.mark.parametrize("evaluation", ["running", "batch"])
+def test_every_training_is_tested_with_both_kinds_of_statistics(evaluation):
+    """The weights are the same, so the other kind is what that protocol would have measured."""
+    other = "batch" if evaluation == "running" else "running"
+    a, b = (
+        fit(
+            changed(evaluation=kind), "SparseConvNet", 0.5, 0, TRAIN, TEST, test_sparsities=(0, 0.5)
+        )
+        for kind in (evaluation, other)
+    )
+    assert same_weights(a, b)
+    assert (
+        a.other_statistics == {other: b.accuracy} and b.other_statistics[evaluation] == a.accuracy
+    )
+    assert a.accuracy != b.accuracy
+
+
+def test_without_batch_norm_there_are_no_other_statistics():
+    outcome = fit(changed(batch_norm=False, epochs=1), "ConvNet", 0.5, 0, TRAIN, TEST)
+    assert outcome.other_statistics == {}
 
 
 def test_more_test_images_than_fit_at_once(seen):

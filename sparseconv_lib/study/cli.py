@@ -63,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     table = commands.add_parser("table", help="accuracies with n, mean, spread and device")
-    table.add_argument("experiment", metavar="EXPERIMENT", help=known)
+    notebooks = ", ".join(dict.fromkeys(each.notebook for each in EXPERIMENTS.values()))
+    table.add_argument("notebook", metavar="NOTEBOOK", help=notebooks)
     table.add_argument("--csv", action="store_true", help="comma-separated, unrounded")
 
     commands.add_parser(
@@ -129,14 +130,14 @@ def _missing(arguments: argparse.Namespace) -> int:
 def _table(arguments: argparse.Namespace) -> int:
     from sparseconv_lib.study import tables
 
-    experiment(arguments.experiment)
-    table = tables.table(arguments.experiment)
+    name = arguments.notebook
+    if name not in {each.notebook for each in EXPERIMENTS.values()}:
+        name = experiment(name).notebook  # an experiment's trainings are filed under its notebook's
+    table = tables.table(name)
     if arguments.csv:
         table.to_csv(sys.stdout, index=False)
     elif table.empty:
-        print(
-            f"no records of {arguments.experiment}; run `sparseconv sweep {arguments.experiment}`"
-        )
+        print(f"no records of {name}; run `sparseconv sweep {name}`")
     else:
         print(table.to_string(index=False, float_format=lambda value: f"{value:.4f}", na_rep="-"))
     return 0

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from sparseconv_lib.networks import NETWORKS
-from sparseconv_lib.study.protocol import ParameterError, whole_number
-from sparseconv_lib.study.records import Key, sparsity_in_names
+from sparseconv_lib.study.protocol import ParameterError, full_name, whole_number
+from sparseconv_lib.study.records import Key, protocol_in_names, sparsity_in_names
 
 # Table 3's sparsities, and both ends that it leaves out.
 MNIST_SPARSITIES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -24,7 +24,8 @@ class Page:
 
     @property
     def name(self) -> str:
-        return f"{self.protocol}-p{sparsity_in_names(self.sparsity)}-seed{self.seed}"
+        protocol = protocol_in_names(self.protocol)
+        return f"{protocol}-p{sparsity_in_names(self.sparsity)}-seed{self.seed}"
 
     @property
     def path(self) -> PurePosixPath:
@@ -51,29 +52,105 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """The grid of one notebook: protocols x networks x sparsities x seeds."""
+class Grid:
+    """Protocols x networks x sparsities x seeds."""
 
-    name: str
     protocols: tuple[str, ...]
     networks: tuple[str, ...]
     sparsities: tuple[float, ...]
     seeds: int
 
+
+@dataclass(frozen=True)
+class Experiment:
+    """One or more grids of one notebook, whose name pages and records are filed under."""
+
+    notebook: str
+    grids: tuple[Grid, ...]
+
     def pages(self, seeds: int | None = None) -> Iterator[Page]:
         """Every page, seeds outermost: whatever is done of them is a whole table, with a small n.
 
-        seeds: how many, by default the published number. Raises ParameterError below 1.
+        seeds: how many, by default each grid's published number. Raises ParameterError below 1.
         """
-        for seed in range(whole_number("seeds", self.seeds if seeds is None else seeds, 1)):
-            for protocol in self.protocols:
-                for sparsity in self.sparsities:
-                    yield Page(self.name, protocol, sparsity, seed, self.networks)
+        if seeds is not None:
+            whole_number("seeds", seeds, 1)
+        for seed in range(seeds or max(grid.seeds for grid in self.grids)):
+            for grid in self.grids:
+                if seed < (seeds or grid.seeds):
+                    for protocol in grid.protocols:
+                        for sparsity in grid.sparsities:
+                            yield Page(self.notebook, protocol, sparsity, seed, grid.networks)
+
+
+SOURCE_NETWORKS = ("ConvNet", "SparseConvNet-kept")  # those that the source trained
+THREE_NETWORKS = ("ConvNet", "SparseConvNet", "SparseConvNet-kept")
+FORENSIC_SPARSITIES = (0.05, 0.5, 0.8, 0.9)
+RATES = ("", "learning_rates=0.01", "learning_rates=0.1")  # the source's 0.001, and two decades up
+
+
+def _changed(base: str, *changes: str) -> str:
+    return full_name(", ".join([base, *filter(None, changes)]))
 
 
 EXPERIMENTS: dict[str, Experiment] = {
-    "mnist": Experiment("mnist", ("as_written",), NETWORKS, MNIST_SPARSITIES, seeds=10),
+    "mnist": Experiment("mnist", (Grid(("as_written",), NETWORKS, MNIST_SPARSITIES, seeds=10),)),
+    # Which choices of the source's code made its numbers: see study/forensics.py.
+    "forensics": Experiment(
+        "mnist",
+        (
+            # as_coded is batch 64, BatchNorm last, batch statistics. Every training is tested with
+            # both kinds of statistics, so that four trainings make eight settings; those of
+            # as_written were made before that was so, hence as_written once more.
+            Grid(("as_coded",), THREE_NETWORKS, (*FORENSIC_SPARSITIES, 0.7, 0.85, 0.95), seeds=5),
+            Grid(
+                ("as_written, batch_size=64",),
+                THREE_NETWORKS,
+                (*FORENSIC_SPARSITIES, 0.0),  # p = 0 also for `batch_norm`
+                seeds=5,
+            ),
+            Grid(
+                ("as_written, evaluation=batch", "as_written, block_order=code"),
+                SOURCE_NETWORKS,
+                FORENSIC_SPARSITIES,
+                seeds=3,
+            ),
+        ),
+    ),
+    # Is it the scale of Eq. 1 that keeps SparseConvNet from learning without BatchNorm?
+    "batch_norm": Experiment(
+        "mnist",
+        (
+            Grid(("as_written, batch_norm=false",), ("SparseConvNet-kept",), (0.0,), seeds=5),
+            Grid(
+                tuple(
+                    _changed("as_written", "batch_size=64", norm, scale, rate)
+                    for norm in ("batch_norm=false", "")
+                    for scale in ("", "scale=partial", "scale=none")
+                    for rate in RATES
+                    if norm or scale or rate  # what is left is in `forensics`
+                ),
+                ("SparseConvNet-kept",),
+                (0.0,),
+                seeds=3,
+            ),
+        ),
+    ),
 }
+
+
+def grid_of(notebook: str, protocol: str) -> Grid | None:
+    """The published grid that holds the trainings of a protocol; None if it is not published."""
+    return next(
+        (
+            grid
+            for experiment in EXPERIMENTS.values()
+            if experiment.notebook == notebook
+            for grid in experiment.grids
+            if protocol in grid.protocols
+        ),
+        None,
+    )
 
 
 def experiment(name: str) -> Experiment:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sparseconv_lib.study import records, tables, verdicts
-from sparseconv_lib.study.grid import EXPERIMENTS
+from sparseconv_lib.study.grid import grid_of
 from sparseconv_lib.study.verdicts import Accuracies, Claim, Contrast, Register, Verdict
 
 NOT_RUN = "not yet run"
@@ -60,7 +60,7 @@ def _row(claim: Claim, accuracies: Callable[[str, str], Accuracies]) -> Row:
 
 def _so_far(claim: Claim, verdict: Verdict) -> str:
     """The verdict's reason, marked as not final while the published grid asks for more seeds."""
-    grid = EXPERIMENTS.get(claim.experiment)
+    grid = grid_of(claim.experiment, claim.protocol)
     least = min(cell["n"] for cell in verdict.cells)
     if grid is None or least >= grid.seeds:
         return verdict.reason

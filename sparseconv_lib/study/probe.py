@@ -9,12 +9,14 @@ import dataclasses
 import json
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import data, provenance
+from sparseconv_lib.study.grid import EXPERIMENTS
 from sparseconv_lib.study.paths import RESULTS
-from sparseconv_lib.study.protocol import PRESETS, Protocol
+from sparseconv_lib.study.protocol import PRESETS, Protocol, preset
 from sparseconv_lib.study.training import Images, fit
 
 PROBES = RESULTS / "probes.json"
@@ -49,12 +51,18 @@ def run(protocol: Protocol, network: str) -> list[float]:
 
 
 def run_all() -> Digits:
-    """Every preset's probe with every network."""
-    return {
-        f"{name}/{network}": run(protocol, network)
-        for name, protocol in PRESETS.items()
-        for network in NETWORKS
-    }
+    """Every preset's probe with every network, and that of every training of the grid."""
+    return {name: run(preset(protocol), network) for name, protocol, network in probes()}
+
+
+def probes() -> Iterator[tuple[str, str, str]]:
+    """(name, protocol, network) of every probe."""
+    pairs = {(protocol, network): None for protocol in PRESETS for network in NETWORKS}
+    for experiment in EXPERIMENTS.values():
+        for grid in experiment.grids:
+            pairs |= {(p, network): None for p in grid.protocols for network in grid.networks}
+    for protocol, network in pairs:
+        yield f"{protocol}/{network}", protocol, network
 
 
 def agree(a: list[float], b: list[float]) -> bool:

@@ -128,6 +128,9 @@ PRESETS: dict[str, Protocol] = {
 }
 
 
+_HINTS = get_type_hints(Protocol)  # knob -> type, in order
+
+
 def check_networks(names: object) -> tuple[str, ...]:
     """Network names (a list, or one comma-separated string) as a tuple, each known and once."""
     if isinstance(names, str):
@@ -144,10 +147,65 @@ def check_networks(names: object) -> tuple[str, ...]:
 
 
 def preset(name: object) -> Protocol:
-    """The preset of that name, or ParameterError."""
-    if not isinstance(name, str) or name not in PRESETS:
+    """The protocol of that name: a preset, or one with changes after commas.
+
+    "as_written, batch_size=64, batch_norm=false" is `as_written` but for two knobs. Several
+    learning rates stand with spaces between them. Raises ParameterError for a name, knob or value
+    that does not exist.
+    """
+    if not isinstance(name, str):
+        raise ParameterError(f"protocol is {name!r:.40}; choose one of {', '.join(PRESETS)}")
+    base, *changes = (part.strip() for part in name.split(","))
+    if base not in PRESETS:
         raise ParameterError(f"protocol is {name!r}; choose one of {', '.join(PRESETS)}")
-    return PRESETS[name]
+    values: dict[str, Any] = {}
+    for change in changes:
+        knob, equals, text = (part.strip() for part in change.partition("="))
+        if knob not in _HINTS or not equals or knob in values:
+            raise ParameterError(
+                f"protocol is {name!r}: {change!r} is no change of one knob, such as "
+                f"batch_size=64; knobs: {', '.join(_HINTS)}"
+            )
+        values[knob] = _value(knob, text)
+    return dataclasses.replace(PRESETS[base], **values)
+
+
+def _value(knob: str, text: str) -> Any:
+    hint = _HINTS[knob]
+    try:
+        if hint is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if hint is int or hint is float:
+            return hint(text)
+        if get_origin(hint) is tuple:
+            return tuple(float(part) for part in text.split())
+    except (KeyError, ValueError):
+        kind = {bool: "true or false", int: "a whole number"}.get(hint, "a number")
+        raise ParameterError(f"{knob} is {text!r}; write {kind}") from None
+    return text
+
+
+def full_name(name: object) -> str:
+    """The one name of a protocol: its preset, then what really differs, in the order of knobs.
+
+    Records and pages are filed under it. Raises ParameterError as `preset` does.
+    """
+    protocol = preset(name)
+    base = str(name).partition(",")[0].strip()
+    changes = [
+        f"{knob}={_text(getattr(protocol, knob))}"
+        for knob in _HINTS
+        if getattr(protocol, knob) != getattr(PRESETS[base], knob)
+    ]
+    return ", ".join([base, *changes])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return " ".join(map(_text, value))
+    return repr(value) if isinstance(value, float) else str(value)
 
 
 def check_parameter_names(

@@ -35,6 +35,11 @@ def sparsity_in_names(sparsity: float) -> str:
     return short if float(short) == sparsity else repr(sparsity)
 
 
+def protocol_in_names(protocol: str) -> str:
+    """ "as_written, batch_size=64" as "as_written-batch_size_64", which any file system takes."""
+    return protocol.replace(", ", "-").replace("=", "_").replace(" ", "_")
+
+
 @dataclass(frozen=True, order=True)
 class Key:
     """What makes a training this one and no other."""
@@ -58,7 +63,7 @@ class Key:
 
     def path(self, folder: Path = RESULTS) -> Path:
         name = f"{self.network}-p{sparsity_in_names(self.sparsity)}-seed{self.seed}.json"
-        return folder / self.experiment / self.protocol / name
+        return folder / self.experiment / protocol_in_names(self.protocol) / name
 
 
 def _object(meaning: str, **fields: dict[str, Any]) -> dict[str, Any]:
@@ -77,6 +82,7 @@ def _field(kind: str | list[str], meaning: str, **more: Any) -> dict[str, Any]:
 
 
 _SHARE = {"minimum": 0, "maximum": 1}
+_BY_SPARSITY = {"minProperties": 1, "additionalProperties": {"type": "number", **_SHARE}}
 _HEX = {"pattern": "^[0-9a-f]{16,64}$"}
 
 SCHEMA: dict[str, Any] = _object(
@@ -126,8 +132,15 @@ SCHEMA: dict[str, Any] = _object(
     accuracy=_field(
         "object",
         "test sparsity, as text -> accuracy on the test images",
-        minProperties=1,
-        additionalProperties={"type": "number", **_SHARE},
+        **_BY_SPARSITY,
+    ),
+    other_statistics=_field(
+        "object",
+        "the same with the other kind of BatchNorm statistics in testing: kind -> test sparsity -> "
+        "accuracy (records made since 23 November 2026)",
+        optional=True,
+        propertyNames={"enum": ["running", "batch"]},
+        additionalProperties={"type": "object", **_BY_SPARSITY},
     ),
     images=_object(
         "number of images",
@@ -173,6 +186,14 @@ class Record:
         """Test accuracy at `sparsity`. Raises KeyError if it was not tested there."""
         return self.content["accuracy"][f"{sparsity:g}"]
 
+    def with_statistics(self, evaluation: str) -> dict[float, float] | None:
+        """Test sparsity -> accuracy with that kind of BatchNorm statistics; None if not tested."""
+        if evaluation == self.content["knobs"]["evaluation"]:
+            found = self.content["accuracy"]
+        else:
+            found = self.content.get("other_statistics", {}).get(evaluation)
+        return None if found is None else {float(q): a for q, a in found.items()}
+
     @property
     def protocol(self) -> Protocol:
         knobs = self.content["knobs"]
@@ -200,7 +221,8 @@ def validated(content: object, where: str) -> Record:
     record = Record(content)
     try:  # what no schema can say: that the values make a training, and its own accuracy is there
         _ = record.key, record.protocol, record.accuracy
-        _ = [check_sparsity(float(text)) for text in content["accuracy"]]
+        for accuracies in (content["accuracy"], *content.get("other_statistics", {}).values()):
+            _ = [check_sparsity(float(text)) for text in accuracies]
     except (ValueError, TypeError, KeyError) as error:
         raise RecordError(f"{where}: {type(error).__name__}: {error}; {_REMEDY}") from None
     return record
@@ -284,7 +306,8 @@ def load(experiment: str, protocol: str | None = None, folder: Path = RESULTS) -
 
 
 def _each(experiment: str, protocol: str | None, folder: Path) -> Iterator[Record]:
-    for path in (folder / experiment).glob(f"{protocol or '*'}/*.json"):
+    named = "*" if protocol is None else protocol_in_names(protocol)
+    for path in (folder / experiment).glob(f"{named}/*.json"):
         yield read(path)
 
 

@@ -20,9 +20,9 @@ from sparseconv_lib.study import (
     tables,
     verdicts,
 )
-from sparseconv_lib.study.grid import EXPERIMENTS
+from sparseconv_lib.study.grid import EXPERIMENTS, Grid, grid_of
 from sparseconv_lib.study.paths import ROOT
-from sparseconv_lib.study.protocol import PRESETS, Protocol
+from sparseconv_lib.study.protocol import Protocol, preset
 from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
@@ -175,6 +175,11 @@ def beside_recorded(trained: Sequence[Record], experiment: str, claim: str) -> s
     return "\n".join(lines) or "Not run at this sparsity, protocol and seed."
 
 
+def _grid(experiment: str, protocol: str) -> Grid:
+    """The protocol's own grid, or that of the experiment's first for one that is not published."""
+    return grid_of(experiment, protocol) or EXPERIMENTS[experiment].grids[0]
+
+
 def _summaries(experiment: str, protocol: str) -> dict[str, dict[float, Summary]]:
     """Network -> sparsity -> Summary of the accuracies at the training sparsity."""
     cells = tables.accuracies(records.load(experiment, protocol))
@@ -215,7 +220,8 @@ def source_table(experiment: str, protocol: str, claim: str) -> str:
 
 def other_networks_table(experiment: str, protocol: str, claim: str) -> str:
     """The grid's networks that the source did not train."""
-    others = [n for n in EXPERIMENTS[experiment].networks if n not in _source_networks(claim)]
+    networks = _grid(experiment, protocol).networks
+    others = [n for n in networks if n not in _source_networks(claim)]
 
     def row(p: float, cells: dict[str, Summary | None], marks: dict[str, str]) -> list[str]:
         return [_cell(cells[network], marks[network]) for network in others]
@@ -250,7 +256,7 @@ def _grid_table(
     caption: str,
 ) -> str:
     """A row for each sparsity of the grid, run or not, with n; a dagger marks other code."""
-    grid, summaries = EXPERIMENTS[experiment], _summaries(experiment, protocol)
+    grid, summaries = _grid(experiment, protocol), _summaries(experiment, protocol)
     stale = {c for c in _made_by_other_code(experiment, protocol) if c[0] in headings}
     rows = []
     for p in grid.sparsities:
@@ -300,7 +306,7 @@ def accuracy_figure(experiment: str, protocol: str, claim: str) -> str:
 def difference_figure(experiment: str, protocol: str, against: str) -> str:
     """Every network minus `against`, paired by seed."""
     cells = tables.accuracies(records.load(experiment, protocol))
-    grid = EXPERIMENTS[experiment]
+    grid = _grid(experiment, protocol)
     differences: dict[str, dict[float, Summary]] = {}
     for network in grid.networks:
         if network == against:
@@ -347,7 +353,7 @@ def probe_report(protocol: str) -> str:
     committed = probe.load().get(provenance.code_identity(), {})
     lines = []
     for network in NETWORKS:
-        digits = probe.run(PRESETS[protocol], network)
+        digits = probe.run(preset(protocol), network)
         name = f"{protocol}/{network}"
         if name not in committed:
             told = "no digits are committed for this code; run `sparseconv probe`"
@@ -378,7 +384,7 @@ def finding(experiment: str, protocol: str) -> str:
     if not seeds:
         return told
     return (
-        f"{told} (In brackets 95 % intervals over {seeds} of {EXPERIMENTS[experiment].seeds} "
+        f"{told} (In brackets 95 % intervals over {seeds} of {_grid(experiment, protocol).seeds} "
         f"paired seeds, not corrected for the three comparisons; {_devices(found)}.)"
     )
 

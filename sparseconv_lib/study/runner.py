@@ -27,7 +27,7 @@ from tqdm import tqdm
 from sparseconv_lib.study import provenance, records
 from sparseconv_lib.study.data import Dataset
 from sparseconv_lib.study.processes import end_children, end_with_parent, usable_cores
-from sparseconv_lib.study.protocol import ParameterError, Protocol
+from sparseconv_lib.study.protocol import PRESETS, ParameterError, Protocol
 from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.training import Images, Outcome, build, draw_masks, fit, prepare
 
@@ -164,7 +164,8 @@ def train_one(
     finally:
         torch.set_num_threads(threads)
     masks = draw_masks(protocol, test, key.sparsity, key.seed, "test")
-    if key.seed == 0 and (stage := os.environ.get("SPARSECONV_STAGE")):
+    stage = os.environ.get("SPARSECONV_STAGE")
+    if stage and key.seed == 0 and key.protocol in PRESETS:
         _leave_example(key, protocol, outcome, test, masks, Path(stage))
     return as_record(key, protocol, dataset, outcome, masks, device, started)
 
@@ -223,7 +224,10 @@ def as_record(
         "epochs": [{k: _finite(v) for k, v in epoch.items()} for epoch in outcome.epochs],
         "curve": [_finite(loss) for loss in outcome.curve],
         "candidates": outcome.candidates,
-        "accuracy": {f"{q:g}": accuracy for q, accuracy in outcome.accuracy.items()},
+        "accuracy": _by_text(outcome.accuracy),
+        "other_statistics": {
+            kind: _by_text(accuracy) for kind, accuracy in outcome.other_statistics.items()
+        },
         "images": {"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
         "identity": {
             "code": provenance.code_identity(),
@@ -244,6 +248,10 @@ def as_record(
         },
     }
     return records.validated(content, str(key))
+
+
+def _by_text(accuracy: dict[float, float]) -> dict[str, float]:
+    return {f"{q:g}": value for q, value in accuracy.items()}
 
 
 def _finite(number: float) -> float | None:

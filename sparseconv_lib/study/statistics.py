@@ -54,21 +54,42 @@ def summarise(values: Iterable[float], confidence: float = 0.95) -> Summary:
 
 
 def prediction_interval(
-    values: Iterable[float], confidence: float = 0.95, comparisons: int = 1
+    values: Iterable[float],
+    confidence: float = 0.95,
+    comparisons: int = 1,
+    pooled: tuple[float, int] | None = None,
 ) -> tuple[float, float]:
     """Where one more run would fall: mean ± t_{n−1, 1−α/(2m)} · sd · √(1 + 1/n).
 
     Hahn & Meeker, Statistical Intervals, 1991, §4.7; with m = `comparisons` > 1, Bonferroni's
     bound makes the m intervals hold together. This, not the interval of the mean, is what a
     single value published elsewhere is compared with. n = 1 gives (nan, nan).
+
+    pooled: a standard deviation and its degrees of freedom, as `pooled_sd` gives them, to be used
+    instead of the values' own sd and n − 1.
     """
     x = _values(values)
     _check_probability("confidence", confidence)
     if comparisons < 1:
         raise ValueError(f"comparisons must be at least 1, not {comparisons}")
     mean, sd = _mean_sd(x)
-    half = _t_quantile(x.size, (1 - confidence) / comparisons) * sd * math.sqrt(1 + 1 / x.size)
+    sd, freedom = pooled or (sd, x.size - 1)
+    half = _t_quantile(freedom + 1, (1 - confidence) / comparisons) * sd * math.sqrt(1 + 1 / x.size)
     return mean - half, mean + half
+
+
+def pooled_sd(groups: Iterable[Iterable[float]]) -> tuple[float, int]:
+    """One standard deviation for groups of equal spread, and its degrees of freedom.
+
+    √(Σ (n_i − 1) sd_i² / Σ (n_i − 1)); groups of one value add nothing. (nan, 0) if all are such.
+    """
+    squares, freedom = 0.0, 0
+    for group in groups:
+        x = _values(group)
+        squares += float(((x - x.mean()) ** 2).sum())
+        freedom += x.size - 1
+    sd = math.sqrt(squares / freedom) if freedom else math.nan
+    return (0.0 if sd <= _ROUNDING else sd), freedom
 
 
 def paired(a: Mapping[Any, float], b: Mapping[Any, float]) -> list[float]:

@@ -7,6 +7,7 @@ images at a time; the loop over batches reads nothing back.
 """
 
 import copy
+import dataclasses
 import os
 import time
 import warnings
@@ -52,6 +53,8 @@ class Outcome:
     curve: list[float] = field(default_factory=list)  # mean loss of each part of an epoch
     candidates: list[dict[str, float]] = field(default_factory=list)  # learning rates tried
     accuracy: dict[float, float] = field(default_factory=dict)  # test sparsity -> accuracy
+    # The same with the other kind of BatchNorm statistics: kind -> test sparsity -> accuracy.
+    other_statistics: dict[str, dict[float, float]] = field(default_factory=dict)
     correct: dict[float, Tensor] = field(default_factory=dict)  # test sparsity -> bool (N_test,)
     seconds: float = 0.0
     weights: dict[str, Tensor] = field(default_factory=dict)  # state_dict, on the CPU
@@ -168,12 +171,17 @@ def fit(
                 best = candidate
         assert best is not None
         outcome.epochs, outcome.curve = best.epochs, best.curve
+        other = _with_other_statistics(protocol)
+        if protocol.batch_norm:
+            outcome.other_statistics[other.evaluation] = {}
         for q in tests:
-            correct = predict_correct(
-                best.net, protocol, test, draw_masks(protocol, test, q, seed, "test")
-            )
+            masks = draw_masks(protocol, test, q, seed, "test")
+            correct = predict_correct(best.net, protocol, test, masks)
             outcome.correct[q] = correct.cpu()
             outcome.accuracy[q] = correct.double().mean().item()
+            if protocol.batch_norm:
+                accuracy = _accuracy(best.net, other, test, masks)
+                outcome.other_statistics[other.evaluation][q] = accuracy
     outcome.weights = {name: value.cpu() for name, value in best.net.state_dict().items()}
     outcome.seconds = time.perf_counter() - started
     return outcome
@@ -269,6 +277,11 @@ def _fit_one_rate(
     if progress:
         progress(1.0)
     return best
+
+
+def _with_other_statistics(protocol: Protocol) -> Protocol:
+    running = protocol.evaluation == "running"
+    return dataclasses.replace(protocol, evaluation="batch" if running else "running")
 
 
 def _accuracy(net: nn.Module, protocol: Protocol, images: Images, masks: Tensor) -> float:
