@@ -16,9 +16,9 @@ LIBRARY = ["masks", "layers", "networks", "resnet"]
 # Those before `data` know nothing of the study, and everyone may use them.
 STUDY = [
     *("paths", "torchvision_compat", "errors", "provenance", "processes", "notebooks"),
-    *("data", "protocol", "training", "probe"),
-    *("records", "grid", "runner", "sweep"),
-    *("statistics", "verdicts", "tables", "ledger", "deviations"),
+    *("data", "protocol", "training"),
+    *("records", "grid", "probe", "runner", "sweep"),
+    *("statistics", "verdicts", "tables", "ledger", "forensics", "deviations"),
     *("figures", "report", "cli"),
 ]
 
