@@ -61,6 +61,7 @@ def test_help_teaches(capsys, command):
         "table": ["--csv", "mnist"],
         "data": ["mnist"],
         "probe": ["probes.json"],
+        "measure": ["denominators.json"],
         "": [*cli.COMMANDS, "examples", "--budget", "papermill notebooks/mnist.ipynb out.ipynb"],
     }
     for word in wanted["".join(command)]:

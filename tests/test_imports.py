@@ -16,10 +16,10 @@ LIBRARY = ["masks", "layers", "networks", "resnet"]
 # Those before `data` know nothing of the study, and everyone may use them.
 STUDY = [
     *("paths", "torchvision_compat", "errors", "provenance", "processes", "notebooks"),
-    *("data", "protocol", "training"),
+    *("data", "protocol", "training", "mask_spread", "denominators"),
     *("records", "grid", "probe", "runner", "sweep"),
-    *("statistics", "verdicts", "tables", "ledger", "forensics", "deviations"),
-    *("figures", "report", "cli"),
+    *("statistics", "verdicts", "implementations", "tables", "ledger", "forensics", "deviations"),
+    *("figures", "report", "report_maths", "report_forensics", "cli"),
 ]
 
 

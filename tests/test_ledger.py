@@ -17,9 +17,17 @@ def test_every_claim_has_a_row_in_order():
 
 def test_what_was_not_run_says_so():
     for row in ledger.rows(nothing):
+        if row.claim.id in ledger.CALCULATED:
+            assert row.word in verdicts.WORDS and row.reason
+            continue
         arithmetic = row.claim.rule.type == "arithmetic"
         assert row.word == (ledger.NOT_DECIDED if arithmetic else ledger.NOT_RUN)
         assert row.reason == ""
+
+
+def test_claims_that_are_calculated_are_those_of_an_arithmetic_rule():
+    for claim_id in ledger.CALCULATED:
+        assert REGISTER[claim_id].rule.type == "arithmetic"
 
 
 def test_accuracies_are_asked_for_by_experiment_and_protocol():

@@ -74,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
         "digits in results/probes.json under the identity of today's code. Where two identities "
         "have the same digits, the book takes their records for the same.",
     )
+    commands.add_parser(
+        "measure",
+        help="time the ways to count observed pixels, for the chapter on the maths",
+        description="Measures three denominators of Eq. 1 side by side and replaces "
+        "results/denominators.json. Nothing else should run meanwhile.",
+    )
     return parser
 
 
@@ -155,7 +161,28 @@ def _probe(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS = {"data": _data, "sweep": _sweep, "missing": _missing, "table": _table, "probe": _probe}
+def _measure(arguments: argparse.Namespace) -> int:
+    from sparseconv_lib.study import denominators
+
+    measured = denominators.measure()
+    denominators.save(measured)
+    for row in measured["rows"]:
+        print(
+            f"{row['shape']}, {row['design']}: {row['time_ratio']:.2f} times "
+            f"({row['time_ratio_low']:.2f} to {row['time_ratio_high']:.2f})"
+        )
+    print(f"kept in {denominators.MEASURED.name}; {measured['rounds']} rounds")
+    return 0
+
+
+COMMANDS = {
+    "data": _data,
+    "sweep": _sweep,
+    "missing": _missing,
+    "table": _table,
+    "probe": _probe,
+    "measure": _measure,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,12 +7,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sparseconv_lib.study import records, tables, verdicts
+from sparseconv_lib.study import implementations, records, tables, verdicts
 from sparseconv_lib.study.grid import grid_of
 from sparseconv_lib.study.verdicts import Accuracies, Claim, Contrast, Register, Verdict
 
 NOT_RUN = "not yet run"
 NOT_DECIDED = "not yet decided"
+# Claims that a count decides: id -> (word, reason).
+CALCULATED: dict[str, Callable[[], tuple[str, str]]] = {
+    "layer-double-parameters": implementations.verdict
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ def rows(
 def _row(claim: Claim, accuracies: Callable[[str, str], Accuracies]) -> Row:
     if claim.rule.type == "arithmetic":
         verdict = verdicts.judge(claim, {})
-        return Row(claim, rule_in_words(claim), NOT_DECIDED, "", verdict)
+        word, reason = CALCULATED.get(claim.id, lambda: (NOT_DECIDED, ""))()
+        return Row(claim, rule_in_words(claim), word, reason, verdict)
     others = {
         cell.protocol: accuracies(claim.experiment, cell.protocol)
         for contrast in claim.contrasts()

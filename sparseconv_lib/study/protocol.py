@@ -223,7 +223,7 @@ def check_parameter_names(
     new = (name for name in now if name not in before or now[name] is not before[name])
     unknown = sorted(name for name in set(new) - set(known) if not name.startswith("_"))
     if unknown:
-        names = ", ".join(sorted(known))
+        names = ", ".join(sorted(known)) or "none"
         raise ParameterError(f"unknown parameter {', '.join(unknown)}; known: {names}")
 
 

@@ -41,6 +41,11 @@ def as_html(table: pandas.DataFrame, caption: str) -> str:
     )
 
 
+def paragraph(text: str) -> str:
+    """Prose that was made from the records."""
+    return f"<p>{html.escape(text)}</p>"
+
+
 def percent(accuracy: float) -> str:
     return f"{100 * accuracy:.2f}{NO_BREAK}%"
 
@@ -266,7 +271,7 @@ def _grid_table(
         seeds = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
         rows.append([f"{p:g}", seeds, *row(p, cells, marks)])
     found = records.load(experiment, protocol)
-    caption += f" n is the number of seeds. Protocol {protocol}; {_devices(found) or 'not run'}."
+    caption += f" n is the number of seeds. Protocol {protocol}; {devices(found) or 'not run'}."
     if stale:
         caption += " † made by other code than today's."
     return as_html(pandas.DataFrame(rows, columns=["p", "n", *headings]), caption)
@@ -333,8 +338,8 @@ def _seeds(summaries: dict[str, dict[float, Summary]]) -> str:
     return f"{most} seed{'s' * (most > 1)}" if least == most else f"{least} to {most} seeds"
 
 
-def verdict_table(experiment: str) -> str:
-    """The claims that this experiment decides, with their verdicts so far."""
+def verdict_table(experiment: str | None = None) -> str:
+    """The claims that this experiment decides, or all of them, with their verdicts so far."""
     rows = [
         {
             "claim": row.claim.title,
@@ -343,7 +348,7 @@ def verdict_table(experiment: str) -> str:
             "why": row.reason or "–",
         }
         for row in ledger.rows()
-        if row.claim.experiment == experiment
+        if experiment in (None, row.claim.experiment)
     ]
     return as_html(pandas.DataFrame(rows), "Verdicts, by the rules committed before the first run.")
 
@@ -372,7 +377,7 @@ def glue_headline(experiment: str, protocol: str) -> None:
     found = records.load(experiment, protocol)
     glue("mnist_headline", headline(tables.accuracies(found), HEADLINE_SPARSITY), display=False)
     glue("mnist_n", _seeds(_summaries(experiment, protocol)), display=False)
-    glue("mnist_device", _devices(found) or "nothing has run yet", display=False)
+    glue("mnist_device", devices(found) or "nothing has run yet", display=False)
 
 
 def finding(experiment: str, protocol: str) -> str:
@@ -385,11 +390,12 @@ def finding(experiment: str, protocol: str) -> str:
         return told
     return (
         f"{told} (In brackets 95 % intervals over {seeds} of {_grid(experiment, protocol).seeds} "
-        f"paired seeds, not corrected for the three comparisons; {_devices(found)}.)"
+        f"paired seeds, not corrected for the three comparisons; {devices(found)}.)"
     )
 
 
-def _devices(found: Sequence[Record]) -> str:
+def devices(found: Sequence[Record]) -> str:
+    """Every device that made these records."""
     return "; ".join(sorted({record.content["provenance"]["device"] for record in found}))
 
 
