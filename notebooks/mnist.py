@@ -43,7 +43,7 @@ _before = dict(globals())
 
 # %% tags=["parameters", "hide-input"]
 sparsity = 0.8  # share of missing pixels, from 0 to below 1
-protocol = "as_written"  # or as_coded, fair; with changes: "as_written, batch_size=64"
+protocol = "as_written"  # as_written, as_coded or fair, then any changes after commas
 networks = "ConvNet, ConvNet+mask, SparseConvNet"  # also SparseConvNet-kept
 seed = 0  # the first seed
 seeds = 1  # how many seeds, one after the other

@@ -206,6 +206,18 @@ def test_parameters_are_checked_before_anything_slow(source):
             assert isinstance(node, ast.Import | ast.ImportFrom | ast.Assign), ast.unparse(node)
 
 
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_papermill_understands_the_parameters(source, capfd):
+    """`papermill --help-notebook` lists them, and no run warns of a parameter that is there."""
+    import papermill
+
+    found = papermill.inspect_notebook(str(source.with_suffix(".ipynb")))
+    (cell,) = [c for c in cells_of(source).cells if "parameters" in c.metadata.get("tags", [])]
+    lines = [line for line in cell.source.splitlines() if not line.startswith("#")]
+    assert list(found) == [line.split(" = ")[0] for line in lines]
+    assert all(parameter["help"] for parameter in found.values())
+
+
 @pytest.mark.parametrize(
     "source", [path for path in SOURCES if path.stem in TRAIN], ids=lambda path: path.stem
 )
