@@ -17,9 +17,10 @@
 # %% [markdown]
 # # What can be said so far
 #
-# The source's own discussion explains why sparse convolutions do not help to classify. This page
-# says what our records carry of that today, and what they do not. It is made anew from the records
-# in every build, and grows with the chapters.
+# The source's own discussion explains why sparse convolutions do not help to
+# classify. This page says what our records carry of that today, and what they
+# do not. It is made anew from the records in every build, and grows with the
+# chapters.
 
 # %% tags=["hide-input"]
 from IPython.display import HTML, display
@@ -43,13 +44,15 @@ found = report_forensics.measured()
 display(HTML(report.paragraph(report.finding("mnist", "as_written"))))
 
 # %% [markdown]
-# That is a statement about the source's protocol, not about the networks: two epochs at one
-# learning rate measure how fast a network starts as much as what it can learn. A protocol with
-# equal care for every network (`fair`) is built, and its trainings are still to come.
+# That is a statement about the source's protocol, not about the networks: two
+# epochs at one learning rate measure how fast a network starts as much as what
+# it can learn. A protocol with equal care for every network (`fair`) is built,
+# and its trainings are still to come.
 #
-# It is also what [](maths) leads to expect. At one sparsity the expectation that Eq. 1 puts right
-# is a constant factor, which BatchNorm removes as well. The division is made for training at one
-# sparsity and testing at another, which the source did not try and a later chapter will.
+# It is also what [](maths) leads to expect. At one sparsity the expectation
+# that Eq. 1 puts right is a constant factor, which BatchNorm removes as well.
+# The division is made for training at one sparsity and testing at another,
+# which the source did not try and a later chapter will.
 
 # %% [markdown]
 # ## Which lines of the source's code explain its numbers?
@@ -71,9 +74,11 @@ display(HTML(report.verdict_table()))
 # %% [markdown]
 # ## What this cannot show yet
 #
-# - Every number is conditional on MNIST's one split and test set; the unit is the training seed.
-# - A *possible* setting is not shown to be the source's: a run that is not seeded leaves no trace.
-# - The source's SparseConvNet starts its biases at 0, ours by PyTorch's default; that line has not
-#   been trained both ways.
-# - Caltech-101, ResNet18, and train and test sparsities that differ are chapters to come; their
-#   claims are *not yet run*.
+# - Every number is conditional on MNIST's one split and test set; the unit is
+#   the training seed.
+# - A *possible* setting is not shown to be the source's: a run that is not
+#   seeded leaves no trace.
+# - The source's SparseConvNet starts its biases at 0, ours by PyTorch's
+#   default; that line has not been trained both ways.
+# - Caltech-101, ResNet18, and train and test sparsities that differ are
+#   chapters to come; their claims are *not yet run*.

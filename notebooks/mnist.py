@@ -17,9 +17,10 @@
 # %% [markdown]
 # # MNIST
 #
-# The source's first experiment: digits with missing pixels, classified by a small convolutional
-# network and by the same network with sparse convolutions. `papermill notebooks/mnist.ipynb
-# out.ipynb -p sparsity 0.5` runs this notebook, training included, at p = 0.5.
+# The source's first experiment: digits with missing pixels, classified by a
+# small convolutional network and by the same network with sparse convolutions.
+# `papermill notebooks/mnist.ipynb out.ipynb -p sparsity 0.5` runs this
+# notebook, training included, at p = 0.5.
 
 # %% tags=["hide-input"]
 import os
@@ -43,15 +44,21 @@ _before = dict(globals())
 
 # %% tags=["parameters", "hide-input"]
 sparsity = 0.8  # share of missing pixels, from 0 to below 1
-protocol = "as_written"  # as_written, as_coded or fair, then any changes after commas
+protocol = (
+    "as_written"  # as_written, as_coded or fair, then any changes after commas
+)
 networks = "ConvNet, ConvNet+mask, SparseConvNet"  # also SparseConvNet-kept
 seed = 0  # the first seed
 seeds = 1  # how many seeds, one after the other
-source = os.environ.get("SPARSECONV_SOURCE", "train")  # train now, or show the records
+source = os.environ.get(
+    "SPARSECONV_SOURCE", "train"
+)  # train now, or show the records
 
 # %% tags=["hide-input"]
 check_parameter_names(
-    {"sparsity", "protocol", "networks", "seed", "seeds", "source"}, _before, dict(globals())
+    {"sparsity", "protocol", "networks", "seed", "seeds", "source"},
+    _before,
+    dict(globals()),
 )
 sparsity = check_sparsity(sparsity)
 protocol, knobs = full_name(protocol), preset(protocol)
@@ -67,10 +74,10 @@ training = check_source(source) == "train"
 # %% [markdown] tags=["chapter"]
 # ## What was found
 #
-# The source's Table 3 and Figure 4, with p = 0 and p = 0.95 added. The source trained each
-# network once. Each of our n trainings has a seed of its own for weights, masks and the order of
-# images; with the same seed all networks see the same masks in the same order, so that their
-# differences are paired.
+# The source's Table 3 and Figure 4, with p = 0 and p = 0.95 added. The source
+# trained each network once. Each of our n trainings has a seed of its own for
+# weights, masks and the order of images; with the same seed all networks see
+# the same masks in the same order, so that their differences are paired.
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report.source_table("mnist", protocol, "mnist-table-3")))
@@ -98,19 +105,21 @@ display(HTML(report.verdict_table("mnist")))
 # %% [markdown]
 # ## Digits with missing pixels
 #
-# MNIST has 60,000 training and 10,000 test images, 28 × 28 pixels, grey. Pixels are scaled to
-# [0, 1], and each is missing with probability $p$, independently: the mask is 1 where a pixel is
-# observed. A missing pixel is 0, the value of the background. Masks are drawn from the seed. As in
-# the source, an image keeps its mask for as long as the training lasts, unless the protocol says
+# MNIST has 60,000 training and 10,000 test images, 28 × 28 pixels, grey. Pixels
+# are scaled to [0, 1], and each is missing with probability $p$, independently:
+# the mask is 1 where a pixel is observed. A missing pixel is 0, the value of
+# the background. Masks are drawn from the seed. As in the source, an image
+# keeps its mask for as long as the training lasts, unless the protocol says
 # otherwise.
 
 # %% tags=["hide-input"]
 if training:
     dataset = data.load("mnist")
-    print(
-        f"{len(dataset.train_labels):,} training images, {len(dataset.test_labels):,} test images"
+    train, test = len(dataset.train_labels), len(dataset.test_labels)
+    print(f"{train:,} training images, {test:,} test images")
+    example = figures.masked_digits(
+        *runner.masked_example(dataset, knobs, first, (0.0, 0.5, 0.8))
     )
-    example = figures.masked_digits(*runner.masked_example(dataset, knobs, first, (0.0, 0.5, 0.8)))
 else:
     example = report.recorded_example("mnist", protocol, (0.0, 0.5, 0.8))
 display(HTML(example))
@@ -118,11 +127,12 @@ display(HTML(example))
 # %% [markdown]
 # ## The networks
 #
-# Table 1 of the source. Each convolution is followed by BatchNorm, ReLU and 2 × 2 max pooling, in
-# the order that the protocol names; between fully connected layers stands a ReLU. ConvNet+mask
-# reads the mask as a second input channel. SparseConvNet replaces the convolutions by Eq. 1; its
-# mask is dilated by each convolution, as in the original paper. SparseConvNet-kept leaves the mask
-# as it is and only pools it, which is what the source's text and code do.
+# Table 1 of the source. Each convolution is followed by BatchNorm, ReLU and 2 ×
+# 2 max pooling, in the order that the protocol names; between fully connected
+# layers stands a ReLU. ConvNet+mask reads the mask as a second input channel.
+# SparseConvNet replaces the convolutions by Eq. 1; its mask is dilated by each
+# convolution, as in the original paper. SparseConvNet-kept leaves the mask as
+# it is and only pools it, which is what the source's text and code do.
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report.architecture_table(TABLE_1, knobs)))
@@ -138,7 +148,9 @@ if training:
     trained = list(runner.run(keys, knobs, dataset).values())
 else:
     trained = [record for key in keys if (record := records.find(key))]
-display(HTML(figures.training_curves(trained) if trained else "<p>Not run yet.</p>"))
+display(
+    HTML(figures.training_curves(trained) if trained else "<p>Not run yet.</p>")
+)
 
 # %% [markdown]
 # ## The result at this sparsity
@@ -153,8 +165,8 @@ if training:
 # %% [markdown] tags=["chapter", "probe"]
 # ## Does training still work?
 #
-# Each network is trained for a few seeded steps on generated images. The regression tests compare
-# these digits with the committed ones.
+# Each network is trained for a few seeded steps on generated images. The
+# regression tests compare these digits with the committed ones.
 
 # %% tags=["hide-input", "chapter", "probe"]
 print(report.probe_report(protocol))

@@ -247,9 +247,9 @@ def test_search_index_holds_every_page(html, content_pages):
 
 
 def test_the_ledger_has_every_claim(content_pages):
-    from sparseconv_lib.study import verdicts
+    from sparseconv_lib.study.claims import load
 
-    claims = verdicts.load().claims
+    claims = load().claims
     table = content_pages["book/intro.html"].select_one("table.ledger")
     assert len(table.tbody.find_all("tr")) == len(claims)
     ids = {e["id"] for e in content_pages["book/claims.html"].find_all("section", id=True)}

@@ -7,8 +7,8 @@ import torch
 
 from sparseconv_lib import sparse_conv2d
 from sparseconv_lib.study import denominators, implementations
+from sparseconv_lib.study.claims import NOT_REPRODUCED, REPRODUCED
 from sparseconv_lib.study.denominators import DESIGNS, SHAPES, Shape
-from sparseconv_lib.study.verdicts import NOT_REPRODUCED, REPRODUCED
 
 SMALL = Shape(2, 3, 4, 8, 3)
 

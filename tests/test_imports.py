@@ -18,7 +18,16 @@ STUDY = [
     *("paths", "torchvision_compat", "errors", "provenance", "processes", "notebooks"),
     *("data", "protocol", "training", "mask_spread", "denominators"),
     *("records", "grid", "probe", "runner", "sweep"),
-    *("statistics", "verdicts", "implementations", "tables", "ledger", "forensics", "deviations"),
+    *(
+        "statistics",
+        "claims",
+        "verdicts",
+        "implementations",
+        "tables",
+        "ledger",
+        "forensics",
+        "deviations",
+    ),
     *("figures", "report", "report_maths", "report_forensics", "cli"),
 ]
 

@@ -1,8 +1,8 @@
 """The claim ledger: every claim has a row, and what was not run says so."""
 
-from sparseconv_lib.study import ledger, records, verdicts
+from sparseconv_lib.study import claims, ledger, records
 
-REGISTER = verdicts.load()
+REGISTER = claims.load()
 
 
 def nothing(experiment, protocol):
@@ -18,7 +18,7 @@ def test_every_claim_has_a_row_in_order():
 def test_what_was_not_run_says_so():
     for row in ledger.rows(nothing):
         if row.claim.id in ledger.CALCULATED:
-            assert row.word in verdicts.WORDS and row.reason
+            assert row.word in claims.WORDS and row.reason
             continue
         arithmetic = row.claim.rule.type == "arithmetic"
         assert row.word == (ledger.NOT_DECIDED if arithmetic else ledger.NOT_RUN)
@@ -42,7 +42,7 @@ def test_accuracies_are_asked_for_by_experiment_and_protocol():
         return {(n, 0.0, 0.0): seeds for n in ("ConvNet", "SparseConvNet-kept")}
 
     rows = {row.claim.id: row for row in ledger.rows(accuracies)}
-    assert rows["mnist-parity"].word == verdicts.REPRODUCED
+    assert rows["mnist-parity"].word == claims.REPRODUCED
     assert "n = 5" in rows["mnist-parity"].reason
     assert rows["mnist-table-3"].word == ledger.NOT_RUN
     assert ("mnist", "as_written, epochs=10") in asked  # what a contrast names beside its own

@@ -54,16 +54,17 @@ def test_equivalence_is_statsmodels_tost(margin):
     weightstats = pytest.importorskip("statsmodels.stats.weightstats")
     d = np.array(DIFFERENCES)
     p, *_ = weightstats.ttost_paired(d, np.zeros_like(d), -margin, margin)
-    decision = statistics.equivalence(DIFFERENCES, margin)
-    assert decision.p == pytest.approx(p)
-    assert decision.shown == (p < 0.05)
+    assert statistics.p_inside(DIFFERENCES, -margin, margin) == pytest.approx(p)
 
 
 def test_one_sided_tests_are_scipys():
     less = stats.ttest_1samp(DIFFERENCES, 0.003, alternative="less").pvalue
     greater = stats.ttest_1samp(DIFFERENCES, -0.003, alternative="greater").pvalue
-    assert statistics.no_gain(DIFFERENCES, 0.003).p == pytest.approx(less)
-    assert statistics.noninferiority(DIFFERENCES, 0.003).p == pytest.approx(greater)
+    assert statistics.p_below(DIFFERENCES, 0.003) == pytest.approx(less)
+    assert statistics.p_above(DIFFERENCES, -0.003) == pytest.approx(greater)
+    # One bound at infinity leaves the other test.
+    assert statistics.p_inside(DIFFERENCES, -math.inf, 0.003) == pytest.approx(less)
+    assert statistics.p_inside(DIFFERENCES, -0.003, math.inf) == pytest.approx(greater)
 
 
 @pytest.mark.parametrize("m", [1, 2, 10, 20])
@@ -135,8 +136,7 @@ def test_one_value_has_no_spread_and_shows_nothing():
     assert (s.n, s.mean) == (1, 0.9)
     assert all(math.isnan(x) for x in (s.sd, s.low, s.high))
     assert all(math.isnan(x) for x in statistics.prediction_interval([0.9]))
-    for test in (statistics.equivalence, statistics.noninferiority, statistics.no_gain):
-        assert test([0.0], 0.1) == statistics.Decision(1.0, False)
+    assert statistics.p_inside([0.0], -0.1, 0.1) == 1.0
 
 
 def test_zero_spread_is_believed():
@@ -144,11 +144,11 @@ def test_zero_spread_is_believed():
     assert (s.sd, s.low, s.high) == pytest.approx((0, 0.1, 0.1))
     assert statistics.prediction_interval([0.1, 0.1, 0.1]) == pytest.approx((0.1, 0.1))
     same = [0.9 - 0.8, 0.8 - 0.7, 0.7 - 0.6]  # equal but for rounding
-    assert statistics.no_gain(same, 0.11) == statistics.Decision(0.0, True)
-    assert statistics.no_gain(same, 0.1) == statistics.Decision(1.0, False)  # on the margin
-    assert statistics.no_gain(same, 0.09) == statistics.Decision(1.0, False)
-    assert statistics.equivalence([0.0, 0.0], 0.001) == statistics.Decision(0.0, True)
-    assert statistics.equivalence([0.0, 0.0], 0.0) == statistics.Decision(1.0, False)
+    assert statistics.p_below(same, 0.11) == 0.0
+    assert statistics.p_below(same, 0.1) == 1.0  # on the bound
+    assert statistics.p_below(same, 0.09) == 1.0
+    assert statistics.p_inside([0.0, 0.0], -0.001, 0.001) == 0.0
+    assert statistics.p_inside([0.0, 0.0], 0.0, 0.0) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -160,9 +160,9 @@ def test_zero_spread_is_believed():
         (lambda: statistics.prediction_interval([]), "at least one"),
         (lambda: statistics.prediction_interval([0.9], comparisons=0), "comparisons"),
         (lambda: statistics.paired_difference({1: 0.9}, {2: 0.9}), "no common seed"),
-        (lambda: statistics.equivalence([], 0.1), "at least one"),
-        (lambda: statistics.equivalence([0.1], -0.1), "margin"),
-        (lambda: statistics.no_gain([0.1], 0.1, alpha=0), "alpha"),
+        (lambda: statistics.p_inside([], -0.1, 0.1), "at least one"),
+        (lambda: statistics.p_inside([0.1], 0.1, -0.1), "in order"),
+        (lambda: statistics.p_inside([0.1], math.nan, 0.1), "in order"),
         (lambda: statistics.holm([0.5, math.nan]), r"\[0, 1\]"),
         (lambda: statistics.holm([1.5]), r"\[0, 1\]"),
     ],
@@ -191,16 +191,12 @@ def test_intervals_nest(values, m):
 
 
 @given(accuracies, st.floats(0.0001, 0.2))
-def test_equivalence_is_both_halves_and_the_90_percent_interval(values, margin):
+def test_two_one_sided_tests_are_the_90_percent_interval(values, margin):
     differences = [v - 0.5 for v in values]
-    whole = statistics.equivalence(differences, margin)
-    above = statistics.noninferiority(differences, margin)
-    below = statistics.no_gain(differences, margin)
-    assert whole.p == max(above.p, below.p)
-    assert whole.shown == (above.shown and below.shown)
+    whole = statistics.p_inside(differences, -margin, margin)
     s = statistics.summarise(differences, 0.9)
     assume(min(abs(s.low + margin), abs(s.high - margin)) > 1e-9)
-    assert whole.shown == (-margin < s.low and s.high < margin)
+    assert (whole < 0.05) == (-margin < s.low and s.high < margin)
 
 
 @given(accuracies, st.floats(0, 1))

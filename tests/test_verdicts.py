@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sparseconv_lib.study import verdicts
+from sparseconv_lib.study import claims, verdicts
 
 FILE = Path(__file__).resolve().parents[1] / "results" / "verdicts.toml"
-REGISTER = verdicts.load(FILE)
+REGISTER = claims.load(FILE)
 IDS = [claim.id for claim in REGISTER.claims]
 
 # The source's Tables 3 and 4, as printed.
@@ -288,12 +288,12 @@ def test_malformed_files_say_what_is_wrong(tmp_path, old, new, message):
     assert old in text
     bad = tmp_path / "verdicts.toml"
     bad.write_text(text.replace(old, new, 1), encoding="utf-8")
-    with pytest.raises(verdicts.VerdictsError, match=message) as caught:
-        verdicts.load(bad)
+    with pytest.raises(claims.ClaimsError, match=message) as caught:
+        claims.load(bad)
     assert str(bad) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(verdicts.VerdictsError, match="cannot be read"):
-        verdicts.load(tmp_path / "none.toml")
+    with pytest.raises(claims.ClaimsError, match="cannot be read"):
+        claims.load(tmp_path / "none.toml")

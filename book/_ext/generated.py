@@ -11,7 +11,7 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from sparseconv_lib.study import deviations, ledger, verdicts
+from sparseconv_lib.study import claims, deviations, ledger
 from sparseconv_lib.study.protocol import PRESETS
 
 Cell = list[nodes.Node]
@@ -121,7 +121,7 @@ class SeenBefore(Generated):
 
     def content_nodes(self) -> list[nodes.Node]:
         items = [
-            nodes.list_item("", nodes.paragraph("", text)) for text in verdicts.load().seen_before
+            nodes.list_item("", nodes.paragraph("", text)) for text in claims.load().seen_before
         ]
         return [nodes.bullet_list("", *items)]
 

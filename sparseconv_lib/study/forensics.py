@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sparseconv_lib.networks import BlockOrder
-from sparseconv_lib.study import records, statistics, verdicts
+from sparseconv_lib.study import claims, records, statistics
 from sparseconv_lib.study.grid import EXPERIMENTS, FORENSIC_SPARSITIES, SOURCE_NETWORKS
 from sparseconv_lib.study.paths import RESULTS
 from sparseconv_lib.study.protocol import Protocol, preset
@@ -109,7 +109,7 @@ def printed_curve() -> dict[tuple[str, float], float]:
 @functools.cache
 def table_3() -> dict[tuple[str, float], float]:
     """(network, sparsity) -> accuracy, as the source's Table 3 has it."""
-    source = verdicts.load()["mnist-table-3"].source
+    source = claims.load()["mnist-table-3"].source
     assert source is not None
     return {
         (network, p): value / 100

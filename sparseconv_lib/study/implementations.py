@@ -5,8 +5,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparseconv_lib.study.claims import NOT_REPRODUCED, REPRODUCED
 from sparseconv_lib.study.paths import RESULTS
-from sparseconv_lib.study.verdicts import NOT_REPRODUCED, REPRODUCED
 
 DOUBLE = 1.9  # the rule of the claim layer-double-parameters
 

@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sparseconv_lib.study import implementations, records, tables, verdicts
+from sparseconv_lib.study import claims, implementations, records, tables, verdicts
+from sparseconv_lib.study.claims import Claim, Contrast, Register
 from sparseconv_lib.study.grid import grid_of
-from sparseconv_lib.study.verdicts import Accuracies, Claim, Contrast, Register, Verdict
+from sparseconv_lib.study.verdicts import Accuracies, Verdict
 
 NOT_RUN = "not yet run"
 NOT_DECIDED = "not yet decided"
@@ -25,7 +26,7 @@ class Row:
 
     claim: Claim
     rule: str
-    word: str  # one of verdicts.WORDS, NOT_RUN or NOT_DECIDED
+    word: str  # one of claims.WORDS, NOT_RUN or NOT_DECIDED
     reason: str  # a sentence; empty where word says it all
     verdict: Verdict
 
@@ -43,7 +44,7 @@ def rows(
     accuracies: (experiment, protocol) → accuracies, as `judge` takes them; the protocol is named
     as in the file, with any change after a comma.
     """
-    return [_row(claim, accuracies) for claim in (register or verdicts.load()).claims]
+    return [_row(claim, accuracies) for claim in (register or claims.load()).claims]
 
 
 def _row(claim: Claim, accuracies: Callable[[str, str], Accuracies]) -> Row:

@@ -11,6 +11,7 @@ from torch import nn
 
 from sparseconv_lib.networks import NETWORKS, Architecture, ClassificationNet
 from sparseconv_lib.study import (
+    claims,
     deviations,
     figures,
     ledger,
@@ -18,7 +19,6 @@ from sparseconv_lib.study import (
     provenance,
     records,
     tables,
-    verdicts,
 )
 from sparseconv_lib.study.grid import EXPERIMENTS, Grid, grid_of
 from sparseconv_lib.study.paths import ROOT
@@ -135,7 +135,7 @@ def protocol_table(name: str, protocol: Protocol) -> str:
 
 def source_accuracy(network: str, sparsity: float, claim: str = "mnist-table-3") -> float | None:
     """What the source's table says, in [0, 1]; None where it says nothing."""
-    source = verdicts.load()[claim].source
+    source = claims.load()[claim].source
     value = source.value(network, sparsity) if source else None
     return None if value is None else value / 100
 
@@ -242,7 +242,7 @@ def other_networks_table(experiment: str, protocol: str, claim: str) -> str:
 
 
 def _source_networks(claim: str) -> list[str]:
-    source = verdicts.load()[claim].source
+    source = claims.load()[claim].source
     return [n for n in NETWORKS if source and source.value(n, source.sparsities[0]) is not None]
 
 
@@ -290,7 +290,7 @@ def _made_by_other_code(experiment: str, protocol: str) -> set[tuple[str, float]
 def accuracy_figure(experiment: str, protocol: str, claim: str) -> str:
     """Figure 4 of the source with ours."""
     summaries = _summaries(experiment, protocol)
-    source_cells = verdicts.load()[claim].source
+    source_cells = claims.load()[claim].source
     source = {
         network: {
             p: value

@@ -22,8 +22,8 @@ def denominators_table(measured: dict[str, Any] | None, when: str) -> str:
             "count": row["design"],
             "weights of the count": f"{row['weights']:,}",
             "kept for the backward pass": f"{row['kept_bytes'] / 2**20:.2f} MiB",
-            "× 1 → 1": f"{row['kept_bytes'] / one[row['shape']]['kept_bytes']:.2f}",
-            "time of a step, × 1 → 1": "1"
+            "memory, ratio": f"{row['kept_bytes'] / one[row['shape']]['kept_bytes']:.2f}",
+            "time, ratio": "1"
             if row["design"] == "1 → 1"
             else f"{row['time_ratio']:.2f} ({row['time_ratio_low']:.2f} to "
             f"{row['time_ratio_high']:.2f})",

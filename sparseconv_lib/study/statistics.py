@@ -33,14 +33,6 @@ class Summary:
     high: float
 
 
-@dataclass(frozen=True)
-class Decision:
-    """A test's p-value, and whether it shows (p < alpha) what it set out to show."""
-
-    p: float
-    shown: bool
-
-
 def summarise(values: Iterable[float], confidence: float = 0.95) -> Summary:
     """Mean, spread and t interval of the mean: mean ± t_{n−1, 1−α/2} · sd / √n  (Student, 1908).
 
@@ -130,27 +122,17 @@ def p_below(values: Iterable[float], bound: float) -> float:
     return p_above([-v for v in values], -bound)
 
 
-def equivalence(differences: Iterable[float], margin: float, alpha: float = 0.05) -> Decision:
-    """TOST: is the mean difference inside (−margin, +margin)?  p = max of the two one-sided p.
+def p_inside(values: Iterable[float], low: float, high: float) -> float:
+    """Two one-sided tests of "the mean is between low and high": the larger of the two p.
 
-    Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987. Shown just when the 1 − 2α
-    interval of the mean lies inside the margin.
+    Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987. Below α just when the 1 − 2α
+    interval of the mean lies within the bounds; a bound may be infinite. Raises ValueError unless
+    low <= high.
     """
-    d = list(differences)
-    _check_test(margin, alpha)
-    return _decision(max(p_above(d, -margin), p_below(d, margin)), alpha)
-
-
-def noninferiority(differences: Iterable[float], margin: float, alpha: float = 0.05) -> Decision:
-    """Is the mean difference > −margin?  One half of `equivalence`."""
-    _check_test(margin, alpha)
-    return _decision(p_above(differences, -margin), alpha)
-
-
-def no_gain(differences: Iterable[float], margin: float, alpha: float = 0.05) -> Decision:
-    """Is the mean difference < +margin, so that any gain is below it?  The other half."""
-    _check_test(margin, alpha)
-    return _decision(p_below(differences, margin), alpha)
+    if not low <= high:
+        raise ValueError(f"the bounds must be in order: {low}, {high}")
+    x = list(values)
+    return max(p_above(x, low), p_below(x, high))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -190,16 +172,6 @@ def _t_quantile(n: int, alpha: float) -> float:
     return float(stats.t.isf(alpha / 2, n - 1)) if n > 1 else math.nan
 
 
-def _decision(p: float, alpha: float) -> Decision:
-    return Decision(p, p < alpha)
-
-
 def _check_probability(name: str, value: float) -> None:
     if not 0 < value < 1:
         raise ValueError(f"{name} must lie between 0 and 1, not {value}")
-
-
-def _check_test(margin: float, alpha: float) -> None:
-    if not margin >= 0:
-        raise ValueError(f"the margin must not be negative: {margin}")
-    _check_probability("alpha", alpha)
