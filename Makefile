@@ -6,7 +6,8 @@ BIN := .venv/bin
 NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 CHAPTERS := $(NOTEBOOKS:notebooks/%=book/chapters/%)
 LIBRARY := $(wildcard sparseconv_lib/*.py sparseconv_lib/study/*.py)
-RECORDS := $(wildcard results/*.toml results/*.json results/*/*) $(wildcard results/*/*/*.json)
+RULES := $(wildcard results/*.toml results/*.json)
+RECORDS := $(wildcard results/*/* results/*/*/*.json)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -35,13 +36,14 @@ book: _build/html/.built
 	@echo "The report is in _build/html/index.html"
 
 # A chapter is the notebook executed with what is recorded: no data set, no training.
-book/chapters/%.ipynb: notebooks/%.ipynb $(LIBRARY) $(RECORDS) $(BIN)/.ready
+$(filter-out %/maths.ipynb,$(CHAPTERS)): $(RECORDS)
+book/chapters/%.ipynb: notebooks/%.ipynb $(LIBRARY) $(RULES) $(BIN)/.ready
 	@mkdir -p $(@D)
 	SPARSECONV_SOURCE=records $(BIN)/papermill $< $@.part.ipynb --cwd notebooks --no-progress-bar < /dev/null
 	@mv $@.part.ipynb $@
 
 BOOK := _config.yml _toc.yml $(wildcard book/*.md book/*.bib book/_static/* book/_ext/*.py book/runs/*.md book/runs/*/*.ipynb)
-_build/html/.built: $(CHAPTERS) $(BOOK) $(LIBRARY) $(RECORDS) $(BIN)/.ready
+_build/html/.built: $(CHAPTERS) $(BOOK) $(LIBRARY) $(RULES) $(RECORDS) $(BIN)/.ready
 	$(BIN)/jupyter-book build -q -W -n --keep-going .
 
 mnist: setup

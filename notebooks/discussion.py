@@ -22,7 +22,7 @@
 # do not. It is made anew from the records in every build, and grows with the
 # chapters.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 from IPython.display import HTML, display
 
 from sparseconv_lib.study import report, report_forensics
@@ -30,17 +30,17 @@ from sparseconv_lib.study.protocol import check_parameter_names
 
 _before = dict(globals())
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 # None: this chapter trains nothing.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 check_parameter_names(set(), _before, dict(globals()))
 found = report_forensics.measured()
 
 # %% [markdown]
 # ## Does the sparse convolution help, trained and tested at one sparsity?
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(HTML(report.paragraph(report.finding("mnist", "as_written"))))
 
 # %% [markdown]
@@ -57,12 +57,12 @@ display(HTML(report.paragraph(report.finding("mnist", "as_written"))))
 # %% [markdown]
 # ## Which lines of the source's code explain its numbers?
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(HTML(report.paragraph(report_forensics.settings_in_words(found))))
 for p in (0.8, 0.9):
     display(HTML(report.paragraph(report_forensics.mask_in_words(found, p))))
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(HTML(report.paragraph(report_forensics.batch_norm_in_words())))
 
 # %% [markdown]

@@ -26,7 +26,7 @@
 # as in `papermill notebooks/mnist.ipynb out.ipynb -p protocol "as_written,
 # batch_size=64" -p sparsity 0.8`.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 from IPython.display import HTML, display
 
 from sparseconv_lib.study import report, report_forensics
@@ -34,10 +34,10 @@ from sparseconv_lib.study.protocol import check_parameter_names
 
 _before = dict(globals())
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 # None: this chapter trains nothing.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 check_parameter_names(set(), _before, dict(globals()))
 found = report_forensics.measured()
 
@@ -59,7 +59,7 @@ display(HTML(report_forensics.settings_table(found)))
 # %% tags=["hide-input"]
 display(HTML(report_forensics.settings_figure(found)))
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(HTML(report.paragraph(report_forensics.settings_in_words(found))))
 
 # %% [markdown]
@@ -87,7 +87,7 @@ display(HTML(report_forensics.costs_table(found, "SparseConvNet-kept")))
 # %% tags=["hide-input"]
 display(HTML(report_forensics.mask_table(found)))
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 for p in (0.8, 0.9):
     display(HTML(report.paragraph(report_forensics.mask_in_words(found, p))))
 
@@ -107,7 +107,7 @@ display(HTML(report_forensics.batch_norm_table()))
 # %% tags=["hide-input"]
 display(HTML(report_forensics.batch_norm_figure()))
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(HTML(report.paragraph(report_forensics.batch_norm_in_words())))
 
 # %% [markdown]
@@ -125,6 +125,6 @@ display(HTML(report.paragraph(report_forensics.batch_norm_in_words())))
 # are tested. They were trained anew, by a later version of the code, so they
 # also tell whether a training can be repeated.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 display(HTML(report.paragraph(report_forensics.sameness())))
 display(HTML(report.paragraph(report_forensics.provenance_in_words())))

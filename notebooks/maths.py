@@ -52,9 +52,7 @@ from sparseconv_lib.study.protocol import check_parameter_names, check_source
 _before = dict(globals())
 
 # %% tags=["parameters", "hide-input"]
-source = os.environ.get(
-    "SPARSECONV_SOURCE", "train"
-)  # train: measure times and memory now, too
+source = os.environ.get("SPARSECONV_SOURCE", "train")  # or records
 
 # %% tags=["hide-input"]
 check_parameter_names({"source"}, _before, dict(globals()))

@@ -44,15 +44,11 @@ _before = dict(globals())
 
 # %% tags=["parameters", "hide-input"]
 sparsity = 0.8  # share of missing pixels, from 0 to below 1
-protocol = (
-    "as_written"  # as_written, as_coded or fair, then any changes after commas
-)
+protocol = "as_written"  # or as_coded, fair; changes stand after commas
 networks = "ConvNet, ConvNet+mask, SparseConvNet"  # also SparseConvNet-kept
 seed = 0  # the first seed
 seeds = 1  # how many seeds, one after the other
-source = os.environ.get(
-    "SPARSECONV_SOURCE", "train"
-)  # train now, or show the records
+source = os.environ.get("SPARSECONV_SOURCE", "train")  # or records
 
 # %% tags=["hide-input"]
 check_parameter_names(

@@ -552,7 +552,7 @@ def test_the_probes_of_todays_code_are_committed():
     """Where this fails after a change of the code: `sparseconv probe`."""
     digits = probe.load().get(provenance.code_identity())
     assert digits is not None
-    assert set(digits) == {name for name, _, _ in probe.probes()}
+    assert {name for name, _, _ in probe.probes()} <= set(digits)
 
 
 def test_every_training_that_can_be_recorded_has_a_probe():

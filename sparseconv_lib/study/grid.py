@@ -119,7 +119,7 @@ EXPERIMENTS: dict[str, Experiment] = {
             Grid(("as_coded",), THREE_NETWORKS, (*FORENSIC_SPARSITIES, 0.7, 0.85, 0.95), seeds=5),
             Grid(
                 ("as_written, batch_size=64",),
-                THREE_NETWORKS,
+                SOURCE_NETWORKS,
                 (*FORENSIC_SPARSITIES, 0.0),  # p = 0 also for `batch_norm`
                 seeds=5,
             ),
