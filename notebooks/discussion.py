@@ -25,7 +25,7 @@
 # %% tags=["remove-input"]
 from IPython.display import HTML, display
 
-from sparseconv_lib.study import report, report_forensics
+from sparseconv_lib.study import report, report_batch_norm, report_forensics
 from sparseconv_lib.study.protocol import check_parameter_names
 
 _before = dict(globals())
@@ -63,7 +63,7 @@ for p in (0.8, 0.9):
     display(HTML(report.paragraph(report_forensics.mask_in_words(found, p))))
 
 # %% tags=["remove-input"]
-display(HTML(report.paragraph(report_forensics.batch_norm_in_words())))
+display(HTML(report.paragraph(report_batch_norm.in_words())))
 
 # %% [markdown]
 # ## Every verdict so far

@@ -29,7 +29,7 @@
 # %% tags=["remove-input"]
 from IPython.display import HTML, display
 
-from sparseconv_lib.study import report, report_forensics
+from sparseconv_lib.study import report, report_batch_norm, report_forensics
 from sparseconv_lib.study.protocol import check_parameter_names
 
 _before = dict(globals())
@@ -102,13 +102,13 @@ for p in (0.8, 0.9):
 # epochs.
 
 # %% tags=["hide-input"]
-display(HTML(report_forensics.batch_norm_table()))
+display(HTML(report_batch_norm.table()))
 
 # %% tags=["hide-input"]
-display(HTML(report_forensics.batch_norm_figure()))
+display(HTML(report_batch_norm.figure()))
 
 # %% tags=["remove-input"]
-display(HTML(report.paragraph(report_forensics.batch_norm_in_words())))
+display(HTML(report.paragraph(report_batch_norm.in_words())))
 
 # %% [markdown]
 # [](maths) shows why the rate is not the remedy to expect: without BatchNorm,

@@ -28,7 +28,7 @@ STUDY = [
         "forensics",
         "deviations",
     ),
-    *("figures", "report", "report_maths", "report_forensics", "cli"),
+    *("figures", "report", "report_maths", "report_forensics", "report_batch_norm", "cli"),
 ]
 
 

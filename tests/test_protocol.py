@@ -230,6 +230,7 @@ def test_the_presets_hold_what_the_source_did():
         block_order="text",
         batch_norm=True,
         scale="mean",
+        sparse_bias="default",
         evaluation="running",
         mask_kind="bernoulli",
         masks="image",
@@ -237,8 +238,10 @@ def test_the_presets_hold_what_the_source_did():
         held_out=0,
         patience=0,
     )
-    # Its ACC notebook: batch 64, BatchNorm behind the pooling, and never eval().
-    coded = written | dict(batch_size=64, block_order="code", evaluation="batch")
+    # Its ACC notebook: batch 64, BatchNorm behind the pooling, biases from 0, and never eval().
+    coded = written | dict(
+        batch_size=64, block_order="code", sparse_bias="zero", evaluation="batch"
+    )
     assert list(PRESETS) == ["as_written", "as_coded", "fair"]
     assert dataclasses.asdict(preset("as_written")) == written
     assert dataclasses.asdict(preset("as_coded")) == coded

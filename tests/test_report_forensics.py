@@ -10,8 +10,6 @@ from test_records import a_record
 from sparseconv_lib.study import forensics, probe, provenance, records, report_forensics
 from sparseconv_lib.study.forensics import AS_CODED, AS_WRITTEN, SETTINGS
 from sparseconv_lib.study.grid import FORENSIC_SPARSITIES
-from sparseconv_lib.study.records import Key
-from sparseconv_lib.study.training import PARTS_OF_AN_EPOCH
 
 CURVE = forensics.printed_curve()
 
@@ -116,56 +114,8 @@ def recorded(monkeypatch):
     return install
 
 
-def without_norm(protocol, seed, losses, accuracies, code=None):
-    """An invented training of SparseConvNet-kept on whole images."""
-    record = a_record("SparseConvNet-kept", 0.0, seed, protocol)
-    content = record.content
-    content["curve"] = losses
-    content["epochs"] = [
-        {"loss": 1.0, "train_accuracy": 0.1, "test_accuracy": accuracy, "seconds": 1.0}
-        for accuracy in accuracies
-    ]
-    content["identity"]["code"] = code or provenance.code_identity()
-    return record
-
-
-LONG = "as_written, epochs=10, batch_size=64, batch_norm=false"
-UNIT = "as_written, batch_size=64, batch_norm=false, scale=partial"
-FLAT, FALLS = [2.3] * 40, [2.3] * 10 + [1.0] * 30
-
-
-def test_without_batch_norm_what_moved_and_when(recorded):
-    recorded(
-        without_norm(LONG, 0, [2.3] * 200, [0.11] * 10),
-        without_norm(LONG, 1, [2.3] * 99 + [2.0] * 101, [0.11] * 4 + [0.9] * 6),
-        without_norm(UNIT, 0, FALLS, [0.7, 0.92]),
-        without_norm(UNIT, 1, FALLS, [0.7, 0.94]),
-        without_norm("as_written, batch_norm=false", 0, FLAT, [0.1135, 0.1135]),
-    )
-    assert PARTS_OF_AN_EPOCH == 20
-    claim, long, *others = rows(report_forensics.batch_norm_table())
-    assert (claim["batch"], claim["n"], claim["after 2 epochs"]) == ("4", "1", "11.35")
-    assert claim["loss moved after"] == "never"
-    # After two epochs, though it went on; 0.11 in both seeds.
-    assert (long["after 2 epochs"], long["trained"]) == ("11.00 ± 0.00", "10 epochs")
-    assert long["loss moved after"] == "5 (1 of 2 seeds) epochs"
-    (unit,) = [row for row in others if row["n"] == "2"]
-    assert (unit["scale"], unit["learning rate"], unit["BatchNorm"]) == ("k²/Σ", "0.001", "no")
-    assert (unit["after 2 epochs"], unit["loss moved after"]) == ("93.00 ± 1.41", "0.55 epochs")
-    assert len(others) == 17 and sum(row["n"] == "0" for row in others) == 16
-    told = report_forensics.batch_norm_in_words()
-    assert "scale 1/Σ (Eq. 1): 0 of 2 at the rate 0.001" in told  # five epochs are not two
-    assert "scale k²/Σ: 2 of 2 at the rate 0.001" in told
-    assert "<figure" in report_forensics.batch_norm_figure()
-
-
 def test_before_any_run(recorded):
     recorded()
-    assert report_forensics.batch_norm_in_words() == "Not run yet."
-    assert "Not run yet" in report_forensics.batch_norm_figure()
-    assert {row["after 2 epochs"] for row in rows(report_forensics.batch_norm_table())} == {
-        "not run"
-    }
     assert report_forensics.provenance_in_words().startswith("None of")
     assert report_forensics.sameness().startswith("0 of 0 ")
     assert report_forensics.measured()[AS_WRITTEN] == {}
@@ -184,35 +134,15 @@ def test_trainings_that_were_done_twice(recorded):
 
 
 def test_records_of_other_code_are_counted(recorded, monkeypatch):
-    recorded(
-        without_norm(UNIT, 0, FLAT, [0.1, 0.1]), without_norm(UNIT, 1, FLAT, [0.1, 0.1], "0" * 16)
-    )
+    def made_by(code, seed):
+        record = a_record("ConvNet", 0.8, seed, "as_coded")
+        record.content["identity"]["code"] = code
+        return record
+
+    today = provenance.code_identity()
+    recorded(made_by(today, 0), made_by("0" * 16, 1))
     monkeypatch.setattr(probe.same_numbers, "__defaults__", (provenance.ROOT / "nothing.json",))
     told = report_forensics.provenance_in_words()
     assert "rests on 2 trainings" in told and "† 1 of them made by other code" in told
-    recorded(without_norm(UNIT, 0, FLAT, [0.1, 0.1]))
+    recorded(made_by(today, 0))
     assert "all made by today's code" in report_forensics.provenance_in_words()
-
-
-def test_the_grid_and_the_chapter_name_the_same_protocols():
-    """A setting that is trained and not shown, or shown and never trained, is found here."""
-    from sparseconv_lib.study.grid import WITH_BATCH_NORM, WITHOUT_BATCH_NORM, grid_of
-
-    asked = []
-
-    def load(notebook, protocol=None):
-        asked.append(protocol)
-        return []
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(records, "load", load)
-        report_forensics.batch_norm_table()
-    shared = "as_written, batch_size=64"
-    expected = {*WITHOUT_BATCH_NORM, *WITH_BATCH_NORM, "as_written, batch_norm=false", shared}
-    assert set(asked) == expected
-    for protocol in expected:
-        grid = grid_of("mnist", protocol)
-        assert "SparseConvNet-kept" in grid.networks and 0.0 in grid.sparsities
-    assert (
-        Key("mnist", shared, "SparseConvNet-kept", 0.0, 0).path().name.endswith("p0.00-seed0.json")
-    )

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import dataclasses
 import inspect
+import re
 from itertools import chain
 
 import pytest
@@ -556,6 +557,27 @@ def test_every_knob_of_the_network_reaches_it():
         plain = build(QUICK, "SparseConvNet", 4)
         assert not torch.equal(plain.train()(x, mask), net(x, mask))
     assert isinstance(build(changed(batch_norm=False), "ConvNet", 0).norms[0], nn.Identity)
+
+
+def test_the_sparse_bias_starts_where_the_protocol_says():
+    """All else is as it was, so that trainings stay paired; plain convolutions are left alone."""
+    for network in NETWORKS:
+        plain = build(QUICK, network, 3).state_dict()
+        zero = build(changed(sparse_bias="zero"), network, 3).state_dict()
+        for name, value in plain.items():
+            if network.startswith("Sparse") and re.fullmatch(r"convolutions\.\d\.bias", name):
+                assert value.abs().max() > 0 and torch.equal(zero[name], torch.zeros_like(value))
+            else:
+                assert torch.equal(zero[name], value)
+
+
+def test_before_batch_norm_the_bias_does_not_matter():
+    """BatchNorm subtracts the mean, and every bias with it."""
+    a, b = (
+        fit(changed(sparse_bias=bias), "SparseConvNet", 0.5, 0, TRAIN, TEST)
+        for bias in ("default", "zero")
+    )
+    assert a.curve == pytest.approx(b.curve, rel=1e-4)
 
 
 def test_momentum_reaches_the_optimiser():

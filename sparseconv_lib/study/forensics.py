@@ -30,7 +30,6 @@ from sparseconv_lib.study.statistics import Summary
 Evaluation = Literal["running", "batch"]
 Seeds = dict[int, float]  # seed -> accuracy
 MINIMUM_N = 3
-MOVED = 2.2  # nats; who always answers by the classes' shares has a loss of ln 10 = 2.30
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,8 @@ class Setting:
             preset("as_written"),
             batch_size=self.batch_size,
             block_order=self.block_order,
+            # As the source's code has it. Before BatchNorm a bias changes nothing.
+            sparse_bias="zero" if self.block_order == "code" else "default",
             evaluation=self.evaluation,
         )
 
@@ -78,7 +79,8 @@ def accuracies(setting: Setting) -> dict[tuple[str, float], Seeds]:
             tested = record.with_statistics(setting.evaluation)
             if tested is not None:
                 cell = found.setdefault((record.key.network, record.key.sparsity), {})
-                cell[record.key.seed] = tested[record.key.sparsity]
+                # Where a training was repeated the first counts; `sameness` compares the two.
+                cell.setdefault(record.key.seed, tested[record.key.sparsity])
     return found
 
 
@@ -243,14 +245,3 @@ def _difference(
         measured.get(s, {}).get((network, sparsity), {}) for s, network in (minuend, subtrahend)
     )
     return statistics.paired_difference(a, b) if a.keys() & b.keys() else None
-
-
-def moved_at(curve: Iterable[float | None], parts: int) -> float | None:
-    """Epochs until a part's mean training loss was below `MOVED`; None if none was.
-
-    curve: the loss of each part, None where it was not finite; parts: parts of an epoch.
-    """
-    for i, loss in enumerate(curve, 1):
-        if loss is not None and loss < MOVED:
-            return i / parts
-    return None

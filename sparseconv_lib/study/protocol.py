@@ -70,6 +70,9 @@ class Protocol:
     )
     batch_norm: bool = _knob(True, "BatchNorm after each convolution")
     scale: Scale = _knob("mean", "normalisation of the sparse convolution; mean is Eq. 1")
+    sparse_bias: Literal["default", "zero"] = _knob(
+        "default", "first biases of the sparse convolutions: PyTorch's default, or 0"
+    )
     evaluation: Literal["running", "batch"] = _knob(
         "running", "BatchNorm statistics when testing: running means, or the test batch's own"
     )
@@ -115,7 +118,7 @@ PRESETS: dict[str, Protocol] = {
     # its `Conv` and `SparseConv` notebooks use, and come near its Table 3.
     "as_written": Protocol(),
     # Its `ACC` notebook, which swept the sparsities: batch 64, BatchNorm last, never eval().
-    "as_coded": Protocol(batch_size=64, block_order="code", evaluation="batch"),
+    "as_coded": Protocol(batch_size=64, block_order="code", sparse_bias="zero", evaluation="batch"),
     # Equal care for every network, so that what is said is about networks and not about a rate.
     "fair": Protocol(
         epochs=30,

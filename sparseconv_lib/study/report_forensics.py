@@ -1,16 +1,13 @@
 """Tables and figures of the chapter on where the source's first numbers came from, as HTML."""
 
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-import numpy as np
 import pandas
 
 from sparseconv_lib.study import figures, forensics, probe, records
 from sparseconv_lib.study.forensics import (
     AS_CODED,
     MINIMUM_N,
-    MOVED,
     SETTINGS,
     Judged,
     Seeds,
@@ -19,15 +16,11 @@ from sparseconv_lib.study.forensics import (
 from sparseconv_lib.study.grid import (
     EXPERIMENTS,
     FORENSIC_SPARSITIES,
-    RATES,
-    SCALES,
     SOURCE_NETWORKS,
 )
-from sparseconv_lib.study.protocol import full_name, preset
 from sparseconv_lib.study.records import Record
 from sparseconv_lib.study.report import NO_BREAK, as_html, devices, signed
-from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
-from sparseconv_lib.study.training import PARTS_OF_AN_EPOCH
+from sparseconv_lib.study.statistics import Summary, paired_difference
 
 Measured = Mapping[Setting, Mapping[tuple[str, float], Seeds]]
 
@@ -271,148 +264,3 @@ def sameness() -> str:
 def _as(record: Record, protocol: str) -> records.Key:
     key = record.key
     return records.Key(key.experiment, protocol, key.network, key.sparsity, key.seed)
-
-
-# Without BatchNorm
-
-
-def _batch_norm_rows() -> Iterator[tuple[str, float, bool, list[Record]]]:
-    """(scale, learning rate, BatchNorm, records) of the grid with batches of 64, at p = 0."""
-    for norm in ("batch_norm=false", ""):
-        for scale in SCALES:
-            for rate in RATES:
-                long = "epochs=10" if norm and not scale else ""
-                changes = filter(None, ["batch_size=64", norm, scale, rate, long])
-                name = full_name(", ".join(["as_written", *changes]))
-                knobs = preset(name)
-                found = [
-                    record
-                    for record in records.load("mnist", name)
-                    if (record.key.network, record.key.sparsity) == ("SparseConvNet-kept", 0.0)
-                ]
-                yield knobs.scale, knobs.learning_rates[0], knobs.batch_norm, found
-
-
-SCALE_IN_WORDS = {"mean": "1/Σ (Eq. 1)", "partial": "k²/Σ", "none": "none"}
-
-
-def batch_norm_table() -> str:
-    """Accuracy after two epochs, and when the loss moved, for every scale and rate."""
-    rows = [
-        _batch_norm_row(SCALE_IN_WORDS[scale], rate, 64, norm, found)
-        for scale, rate, norm, found in _batch_norm_rows()
-    ]
-    claim = [
-        record
-        for record in records.load("mnist", "as_written, batch_norm=false")
-        if record.key.sparsity == 0
-    ]
-    rows.insert(0, _batch_norm_row(SCALE_IN_WORDS["mean"], 1e-3, 4, False, claim))
-    return as_html(
-        pandas.DataFrame(rows),
-        "SparseConvNet-kept on whole images (p = 0): test accuracy in per cent after two epochs, "
-        "mean "
-        "± standard deviation over n seeds, and how many epochs it took until the training loss "
-        "fell "
-        f"below {MOVED:g} nats (always guessing alike costs ln 10 = {math.log(10):.2f}), to a "
-        f"{PARTS_OF_AN_EPOCH}th of an epoch, in the first and the last seed to do so.",
-    )
-
-
-def _batch_norm_row(
-    scale: str, rate: float, batch: int, norm: bool, found: list[Record]
-) -> dict[str, str]:
-    row = {
-        "BatchNorm": "yes" if norm else "no",
-        "scale": scale,
-        "learning rate": f"{rate:g}",
-        "batch": str(batch),
-        "n": str(len(found)),
-    }
-    if not found:
-        return row | {"after 2 epochs": "not run", "loss moved after": "not run", "trained": "–"}
-    after = summarise([record.content["epochs"][1]["test_accuracy"] for record in found])
-    epochs = {len(record.content["epochs"]) for record in found}
-    moved = [forensics.moved_at(r.content["curve"], PARTS_OF_AN_EPOCH) for r in found]
-    when = sorted(each for each in moved if each is not None)
-    spread = "" if after.n == 1 else f" ± {100 * after.sd:.2f}"
-    told = "never" if not when else f"{when[0]:g}" if len(set(when)) == 1 else (
-        f"{when[0]:g} to {when[-1]:g}"
-    )  # fmt: skip
-    if when and len(when) < len(found):
-        told += f" ({len(when)} of {len(found)} seeds)"
-    return row | {
-        "after 2 epochs": f"{100 * after.mean:.2f}{spread}".replace(" ", NO_BREAK),
-        "loss moved after": told if told == "never" else f"{told} epochs",
-        "trained": f"{max(epochs)} epochs",
-    }
-
-
-def batch_norm_in_words() -> str:
-    """Whether a larger rate, or another scale, cures it within the source's two epochs."""
-    moved: dict[tuple[str, float, bool], str] = {}
-    for scale, rate, norm, found in _batch_norm_rows():
-        within = [
-            (at := forensics.moved_at(r.content["curve"], PARTS_OF_AN_EPOCH)) is not None
-            and at <= 2
-            for r in found
-        ]
-        if within:
-            moved[scale, rate, norm] = f"{sum(within)} of {len(within)}"
-    if not moved:
-        return "Not run yet."
-
-    def told(scale: str, norm: bool) -> str:
-        parts = [
-            f"{count} at the rate {rate:g}"
-            for (its_scale, rate, its_norm), count in sorted(moved.items(), key=lambda m: m[0][1])
-            if (its_scale, its_norm) == (scale, norm)
-        ]
-        return ", ".join(parts) or "not run"
-
-    return (
-        "Trainings with batches of 64 whose loss moved within two epochs. Without BatchNorm, "
-        + "; ".join(
-            f"scale {SCALE_IN_WORDS[scale]}: {told(scale, False)}" for scale in SCALE_IN_WORDS
-        )
-        + ". With BatchNorm, "
-        + "; ".join(
-            f"scale {SCALE_IN_WORDS[scale]}: {told(scale, True)}" for scale in SCALE_IN_WORDS
-        )
-        + "."
-    )
-
-
-def batch_norm_figure() -> str:
-    """Training loss of every scale, rate and BatchNorm, seed 0, over two epochs."""
-    rows = [(*row[:3], record) for row in _batch_norm_rows() for record in row[3][:1]]
-    if not rows:
-        return "<p>Not run yet.</p>"
-    rates = sorted({rate for _, rate, _, _ in rows})
-    figure, axes = figures.new_figure(8.4, 2.9, 1, len(rates), sharey=True, squeeze=False)
-    styles = dict(zip(("mean", "partial", "none"), list(figures.STYLES.values()), strict=False))
-    for axis, rate in zip(axes[0], rates, strict=True):
-        axis.axhline(math.log(10), color="#444444", linewidth=0.8, linestyle=":")
-        for scale, its_rate, norm, record in rows:
-            if its_rate != rate:
-                continue
-            curve = record.content["curve"][: 2 * PARTS_OF_AN_EPOCH]
-            x = (np.arange(len(curve)) + 0.5) / PARTS_OF_AN_EPOCH
-            axis.plot(
-                x, [np.nan if loss is None else loss for loss in curve], color=styles[scale][0],
-                linestyle="--" if norm else "-", linewidth=1.3,
-                label=f"{SCALE_IN_WORDS[scale]}, {'BatchNorm' if norm else 'none'}",
-            )  # fmt: skip
-        axis.set(title=f"learning rate {rate:g}", xlabel="epoch", ylim=(0, 2.6))
-    axes[0][0].set_ylabel("training loss (nats)")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
-    return figures.as_html(
-        figure,
-        "Training loss on whole images, batches of 64, seed 0: three scales, with BatchNorm "
-        "(dashed) "
-        "and without (solid). The dotted line is ln 10, the loss of a guess.",
-        "Three panels, one for each learning rate. Without BatchNorm and with Eq. 1's scale the "
-        "loss "
-        "is compared with that of a guess; the other scales and BatchNorm beside it.",
-    )

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sparseconv_lib.layers import SparseConv2d
 from sparseconv_lib.masks import FIELDS, observe, observed
 from sparseconv_lib.networks import TABLE_1, ClassificationNet, seed_weights, stream_seed
 from sparseconv_lib.study.protocol import Protocol, check_sparsity, whole_number
@@ -71,6 +72,10 @@ def build(protocol: Protocol, network: str, seed: int) -> ClassificationNet:
             scale=protocol.scale,
         )
     seed_weights(net, seed)
+    if protocol.sparse_bias == "zero":
+        for layer in net.convolutions:
+            if isinstance(layer, SparseConv2d) and layer.bias is not None:
+                nn.init.zeros_(layer.bias)
     return net
 
 

@@ -1,0 +1,181 @@
+"""Tables and figures on what SparseConvNet learns without BatchNorm, as HTML.
+
+All trainings are of SparseConvNet-kept on whole images, where the source says that it learns
+nothing. Learned is what answers more than 15 % of the test images: the bound of the claim's rule.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pandas
+
+from sparseconv_lib.study import figures, records
+from sparseconv_lib.study.grid import EXPERIMENTS, WITH_BATCH_NORM, WITHOUT_BATCH_NORM
+from sparseconv_lib.study.protocol import Protocol, preset
+from sparseconv_lib.study.records import Record
+from sparseconv_lib.study.report import NO_BREAK, as_html
+from sparseconv_lib.study.statistics import summarise
+from sparseconv_lib.study.training import PARTS_OF_AN_EPOCH
+
+MOVED = 2.2  # nats; guessing by the classes' shares costs ln 10 = 2.30
+LEARNED = 0.15
+EPOCHS = 2  # the source's
+SCALE_IN_WORDS = {"mean": "1/Σ (Eq. 1)", "partial": "k²/Σ", "none": "none"}
+
+
+def trained() -> Iterator[tuple[Protocol, list[Record]]]:
+    """Each protocol with its records, by seed: those with batches of 4 first."""
+    small = EXPERIMENTS["batch_norm"].grids[0].protocols
+    for name in (*small, *WITHOUT_BATCH_NORM, *WITH_BATCH_NORM):
+        yield (
+            preset(name),
+            [
+                record
+                for record in records.load("mnist", name)
+                if (record.key.network, record.key.sparsity) == ("SparseConvNet-kept", 0.0)
+            ],
+        )
+
+
+def moved_at(curve: Iterable[float | None], parts: int) -> float | None:
+    """Epochs until a part's mean training loss was below `MOVED`; None if none was.
+
+    curve: the loss of each part, None where it was not finite; parts: parts of an epoch.
+    """
+    for i, loss in enumerate(curve, 1):
+        if loss is not None and loss < MOVED:
+            return i / parts
+    return None
+
+
+def accuracy_after(record: Record, epochs: int = EPOCHS) -> float:
+    """Test accuracy after so many epochs of a training that may have gone on."""
+    return record.content["epochs"][epochs - 1]["test_accuracy"]
+
+
+def table() -> str:
+    """Accuracy after two epochs, and when the loss moved, for every scale, rate and batch size."""
+    return as_html(
+        pandas.DataFrame([_row(protocol, found) for protocol, found in trained()]),
+        "SparseConvNet-kept on whole images (p = 0), mean ± standard deviation over n seeds. "
+        f"Learned: seeds with more than {LEARNED:.0%} after {EPOCHS} epochs. Loss moved: when the "
+        f"training loss, the mean over each {PARTS_OF_AN_EPOCH}th part of an epoch, first fell "
+        f"below {MOVED:g} nats; guessing costs ln 10 = {math.log(10):.2f}. At p = 0 the scale "
+        "“none” is a plain convolution. First bias: of the sparse convolutions.",
+    )
+
+
+def _row(protocol: Protocol, found: Sequence[Record]) -> dict[str, str]:
+    row = {
+        "BatchNorm": "yes" if protocol.batch_norm else "no",
+        "scale": SCALE_IN_WORDS[protocol.scale],
+        "first bias": "0" if protocol.sparse_bias == "zero" else "default",
+        "learning rate": f"{protocol.learning_rates[0]:g}",
+        "batch": str(protocol.batch_size),
+        "n": str(len(found)),
+        f"% after {EPOCHS} epochs": "not run",
+        "learned": "–",
+        "loss moved": "–",
+    }
+    if not found:
+        return row
+    accuracies = [accuracy_after(record) for record in found]
+    summary = summarise(accuracies)
+    spread = "" if summary.n == 1 else f" ± {100 * summary.sd:.2f}"
+    return row | {
+        f"% after {EPOCHS} epochs": f"{100 * summary.mean:.2f}{spread}".replace(" ", NO_BREAK),
+        "learned": f"{sum(a > LEARNED for a in accuracies)} of {len(found)}",
+        "loss moved": _when(found, protocol.epochs),
+    }
+
+
+def _when(found: Sequence[Record], epochs: int) -> str:
+    """ "after 0.55 to 0.6 epochs", "not in 10 epochs", and how many seeds diverged."""
+    curves = [record.content["curve"] for record in found]
+    moved = [moved_at(curve, PARTS_OF_AN_EPOCH) for curve in curves]
+    when = sorted({each for each in moved if each is not None})
+    if not when:
+        told = f"not in {epochs} epochs"
+    else:
+        told = "after " + " to ".join(f"{each:g}" for each in dict.fromkeys((when[0], when[-1])))
+        told += " epochs"
+        if None in moved:
+            told += f" ({sum(each is not None for each in moved)} of {len(moved)} seeds)"
+    if diverged := sum(None in curve for curve in curves):
+        told += f"; {diverged} diverged"
+    return told
+
+
+def in_words() -> str:
+    """Whether a larger rate, or another scale, is a cure within the source's two epochs."""
+    rows = [(protocol, found) for protocol, found in trained() if found]
+    if not rows:
+        return "Not run yet."
+
+    def told(norm: bool, scale: str, batch: int) -> str:
+        parts = [
+            f"{sum(accuracy_after(r) > LEARNED for r in found)} of {len(found)} "
+            f"at the rate {protocol.learning_rates[0]:g}"
+            + (" (first bias 0)" if batch == 4 and protocol.sparse_bias == "zero" else "")
+            for protocol, found in rows
+            if (protocol.batch_norm, protocol.scale, protocol.batch_size) == (norm, scale, batch)
+        ]
+        return ", ".join(parts)
+
+    sentences = []
+    for norm, batch in ((False, 4), (False, 64), (True, 64)):
+        scales = [
+            f"scale {SCALE_IN_WORDS[scale]}: {what}"
+            for scale in SCALE_IN_WORDS
+            if (what := told(norm, scale, batch))
+        ]
+        if scales:
+            where = f"{'With' if norm else 'Without'} BatchNorm, batches of {batch}"
+            sentences.append(f"{where}: {'; '.join(scales)}.")
+    return f"How many seeds learned within {EPOCHS} epochs. " + " ".join(sentences)
+
+
+def figure() -> str:
+    """Training loss of every scale, rate and BatchNorm with batches of 64, seed 0, two epochs."""
+    rows = [
+        (protocol, record)
+        for protocol, found in trained()
+        for record in found
+        if record.key.seed == 0 and protocol.batch_size == 64
+    ]
+    if not rows:
+        return "<p>Not run yet.</p>"
+    rates = sorted({protocol.learning_rates[0] for protocol, _ in rows})
+    figure, axes = figures.new_figure(8.4, 3.1, 1, len(rates), sharey=True, squeeze=False)
+    colors = dict(
+        zip(SCALE_IN_WORDS, (style[0] for style in figures.STYLES.values()), strict=False)
+    )
+    handles = {}
+    ends = []
+    for protocol, record in rows:
+        axis = axes[0][rates.index(protocol.learning_rates[0])]
+        curve = [
+            np.nan if loss is None else loss
+            for loss in record.content["curve"][: EPOCHS * PARTS_OF_AN_EPOCH]
+        ]
+        label = f"{SCALE_IN_WORDS[protocol.scale]}, {'' if protocol.batch_norm else 'no '}BatchNorm"
+        (handles[label],) = axis.plot(
+            (np.arange(len(curve)) + 0.5) / PARTS_OF_AN_EPOCH,
+            curve,
+            color=colors[protocol.scale],
+            linestyle="--" if protocol.batch_norm else "-",
+            linewidth=1.3,
+        )
+        ends.append(f"{label}, rate {protocol.learning_rates[0]:g}: {curve[-1]:.2f}")
+    for axis, rate in zip(axes[0], rates, strict=True):
+        axis.axhline(math.log(10), color="#444444", linewidth=0.8, linestyle=":")
+        axis.set(title=f"learning rate {rate:g}", xlabel="epoch", ylim=(0, 2.6))
+    axes[0][0].set_ylabel("training loss (nats)")
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
+    return figures.as_html(
+        figure,
+        "Training loss on whole images, batches of 64, seed 0: three scales, with BatchNorm "
+        "(dashed) and without (solid). The dotted line is ln 10, the loss of a guess.",
+        f"Training loss against epoch; where each line ends: {'; '.join(ends)}.",
+    )

@@ -1,0 +1,156 @@
+"""Without BatchNorm: the table says what moved, what learned and what diverged."""
+
+import dataclasses
+
+import pytest
+from test_records import a_record
+from test_report_forensics import rows
+
+from sparseconv_lib.study import records
+from sparseconv_lib.study import report_batch_norm as report
+from sparseconv_lib.study.grid import WITH_BATCH_NORM, WITHOUT_BATCH_NORM, grid_of
+from sparseconv_lib.study.protocol import preset
+from sparseconv_lib.study.training import PARTS_OF_AN_EPOCH
+
+LONG, UNIT = WITHOUT_BATCH_NORM[0], WITHOUT_BATCH_NORM[3]
+CLAIM = "as_written, batch_norm=false"
+FLAT, FALLS = [2.3] * 40, [2.3] * 10 + [1.0] * 30
+
+
+def training(protocol, seed, losses, accuracies, network="SparseConvNet-kept", sparsity=0.0):
+    """An invented training on whole images."""
+    record = a_record(network, sparsity, seed, protocol)
+    record.content["curve"] = losses
+    record.content["epochs"] = [
+        {"loss": 1.0, "train_accuracy": 0.1, "test_accuracy": accuracy, "seconds": 1.0}
+        for accuracy in accuracies
+    ]
+    return record
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """A function: makes these the records that are read."""
+
+    def install(*found):
+        def load(notebook, protocol):
+            return [r for r in found if (notebook, r.key.protocol) == ("mnist", protocol)]
+
+        monkeypatch.setattr(records, "load", load)
+
+    return install
+
+
+def by_protocol(html):
+    found = rows(html)
+    names = [*grid_of("mnist", CLAIM).protocols, *WITHOUT_BATCH_NORM, *WITH_BATCH_NORM]
+    return dict(zip(names, found, strict=True))
+
+
+def test_the_settings_that_the_table_compares():
+    """BatchNorm on and off, three scales, three rates over two decades; the source's first bias."""
+    for names, norm in ((WITHOUT_BATCH_NORM, False), (WITH_BATCH_NORM, True)):
+        knobs = [preset(name) for name in names]
+        assert {(k.scale, k.learning_rates) for k in knobs} == {
+            (scale, (rate,)) for scale in report.SCALE_IN_WORDS for rate in (1e-3, 1e-2, 1e-1)
+        }
+        assert len(knobs) == 9 and {(k.batch_norm, k.batch_size) for k in knobs} == {(norm, 64)}
+        assert {k.sparse_bias for k in knobs} == ({"default"} if norm else {"zero"})
+        for name in names:
+            grid = grid_of("mnist", name)
+            assert "SparseConvNet-kept" in grid.networks and 0.0 in grid.sparsities
+    assert (LONG, UNIT) == (
+        "as_written, epochs=10, batch_size=64, batch_norm=false, sparse_bias=zero",
+        "as_written, batch_size=64, batch_norm=false, scale=partial, sparse_bias=zero",
+    )
+    changed = dataclasses.replace(preset("as_written"), batch_norm=False)
+    assert preset(CLAIM) == changed  # the name that the claim's rule gives it
+
+
+def test_what_learned_and_when_the_loss_moved(recorded):
+    recorded(
+        training(LONG, 0, [2.3] * 200, [0.11] * 10),
+        training(LONG, 1, [2.3] * 99 + [2.0] * 101, [0.11] * 4 + [0.9] * 6),
+        training(UNIT, 0, FALLS, [0.7, 0.92]),
+        training(UNIT, 1, [2.3] * 11 + [1.0] * 29, [0.7, 0.94]),
+        training(CLAIM, 0, FLAT, [0.1135, 0.1135]),
+        training(CLAIM, 0, FALLS, [0.9, 0.9], network="SparseConvNet"),  # not what is asked
+        training(CLAIM, 0, FALLS, [0.9, 0.9], sparsity=0.5),
+    )
+    assert PARTS_OF_AN_EPOCH == 20
+    found = by_protocol(report.table())
+    assert found[CLAIM] == {
+        "BatchNorm": "no", "scale": "1/Σ (Eq. 1)", "first bias": "default",
+        "learning rate": "0.001", "batch": "4", "n": "1", "% after 2 epochs": "11.35",
+        "learned": "0 of 1", "loss moved": "not in 2 epochs",
+    }  # fmt: skip
+    long = found[LONG]  # read after two epochs, though it went on
+    assert (long["% after 2 epochs"], long["learned"]) == ("11.00 ± 0.00", "0 of 2")
+    assert long["loss moved"] == "after 5 epochs (1 of 2 seeds)" and long["first bias"] == "0"
+    unit = found[UNIT]
+    assert (unit["scale"], unit["% after 2 epochs"]) == ("k²/Σ", "93.00 ± 1.41")
+    assert (unit["learned"], unit["loss moved"]) == ("2 of 2", "after 0.55 to 0.6 epochs")
+    rest = [row for name, row in found.items() if name not in (CLAIM, LONG, UNIT)]
+    assert len(rest) == 17
+    assert {(row["n"], row["% after 2 epochs"]) for row in rest} == {("0", "not run")}
+    told = report.in_words()
+    assert "Without BatchNorm, batches of 4: scale 1/Σ (Eq. 1): 0 of 1 at the rate 0.001." in told
+    assert (
+        "Without BatchNorm, batches of 64: scale 1/Σ (Eq. 1): 0 of 2 at the rate 0.001; "
+        "scale k²/Σ: 2 of 2 at the rate 0.001."
+    ) in told
+    assert "With BatchNorm" not in told
+
+
+def test_a_training_that_diverged_is_not_one_that_stood_still(recorded):
+    recorded(
+        training(UNIT, 0, [2.3] * 5 + [1.0] + [None] * 34, [0.1, 0.098]),
+        training(UNIT, 1, [None] * 40, [0.098, 0.098]),
+    )
+    row = by_protocol(report.table())[UNIT]
+    assert row["loss moved"] == "after 0.3 epochs (1 of 2 seeds); 2 diverged"
+    assert row["learned"] == "0 of 2"
+
+
+def test_the_figure_has_a_line_for_each_first_seed(recorded, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        report.figures, "as_html", lambda figure, caption, alt: drawn.update(f=figure, alt=alt)
+    )
+    recorded(
+        training(LONG, 0, [2.3] * 200, [0.11] * 10),
+        training(UNIT, 1, FALLS, [0.7, 0.92]),  # not seed 0
+        training(WITH_BATCH_NORM[1], 0, FALLS, [0.7, 0.92]),
+        training(CLAIM, 0, FLAT, [0.1, 0.1]),  # batches of 4
+    )
+    report.figure()
+    panels = drawn["f"].axes
+    assert [axis.get_title() for axis in panels] == ["learning rate 0.001", "learning rate 0.01"]
+    curves = [[len(line.get_xdata()) for line in axis.lines] for axis in panels]
+    assert curves == [[40, 2], [40, 2]]  # two epochs, and the line of a guess
+    (legend,) = drawn["f"].legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "1/Σ (Eq. 1), no BatchNorm", "1/Σ (Eq. 1), BatchNorm"
+    ]  # fmt: skip
+    assert "no BatchNorm, rate 0.001: 2.30" in drawn["alt"]
+
+
+def test_before_any_run(recorded):
+    recorded()
+    assert report.in_words() == "Not run yet."
+    assert "Not run yet" in report.figure()
+    assert {row["loss moved"] for row in rows(report.table())} == {"–"}
+
+
+@pytest.mark.parametrize(
+    "curve, epoch",
+    [
+        ([2.3, 2.25, 2.1, 2.0], 1.5),
+        ([2.3, 2.21, 2.2, 2.25], None),
+        ([None, None], None),
+        ([None, 1.0], 1.0),
+        ([], None),
+    ],
+)
+def test_when_the_loss_moved(curve, epoch):
+    assert report.moved_at(curve, parts=2) == epoch
