@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sparseconv_lib import sparse_conv2d
-from sparseconv_lib.study import denominators, implementations
+from sparseconv_lib.study import denominators, implementations, report_maths
 from sparseconv_lib.study.claims import NOT_REPRODUCED, REPRODUCED
 from sparseconv_lib.study.denominators import DESIGNS, SHAPES, Shape
 
@@ -84,6 +84,9 @@ def test_implementations_store_what_their_shapes_say():
 def test_the_verdict_on_double_parameters(monkeypatch):
     word, reason = implementations.verdict()
     assert word == NOT_REPRODUCED
+    assert report_maths.implementations_in_words().startswith(
+        f"The claim, by its rule: {word}. 0 of"
+    )
     assert reason.startswith("0 of 6 ") and "1.06 times, in PeterTor" in reason
 
     def doubled(n):

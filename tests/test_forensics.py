@@ -66,6 +66,21 @@ def test_the_interval_is_students_with_the_spread_of_both_networks_and_orders():
     assert (found.n, found.mean) == (4, pytest.approx(mean))
 
 
+def test_cautiously_the_seeds_are_counted_and_not_the_cells():
+    measured = everything()  # three seeds, four cells: 8 degrees of freedom, cautiously 2
+    measured[SETTINGS[0]][CELLS[0]] = seeds(0.945)
+    sd = 0.01
+    for freedom, word in ((8, "ruled out"), (2, "possible")):
+        half = stats.t.ppf(1 - 0.05 / 8 / 2, freedom) * sd * math.sqrt(1 + 1 / 3)
+        assert (0.945 - half > 0.9) == (word == "ruled out")
+    judged = forensics.judge(SOURCE, measured)[0]
+    assert (judged.word, judged.cautiously) == ("ruled out", "possible")
+    measured[SETTINGS[0]][CELLS[0]] = seeds(0.99, 0.001)
+    assert forensics.judge(SOURCE, measured)[0].cautiously == "possible"  # the others' spread
+    far = {setting: {cell: seeds(0.5) for cell in CELLS} for setting in SETTINGS}
+    assert forensics.judge(SOURCE, far)[0].cautiously == "ruled out"
+
+
 def test_one_value_outside_rules_a_setting_out_and_no_other():
     measured = everything()
     assert set(words(measured).values()) == {"possible"}

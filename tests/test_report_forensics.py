@@ -38,7 +38,7 @@ def test_settings_are_told_with_their_verdicts():
     measured[SETTINGS[2]] = {}
     found = rows(report_forensics.settings_table(measured))
     assert len(found) == 8
-    assert found[0]["Table 3"].startswith("possible: 8 of 8 inside; nearest the edge ")
+    assert found[0]["Table 3"].startswith("possible: 8 of 8 inside; the widest interval ")
     assert found[1]["Table 3"].startswith(
         "ruled out: 7 of 8 inside; farthest out ConvNet, p = 0.05"
     )
@@ -47,8 +47,12 @@ def test_settings_are_told_with_their_verdicts():
     assert found[2]["Table 3"] == "not judged"
     assert found[0]["the curve of ACC"].startswith("ruled out: ")
     told = report_forensics.settings_in_words(measured)
-    assert "Of Table 3: 6 possible, 1 ruled out, 1 not judged." in told
-    assert f"Possible: {SETTINGS[0]}; " in told and "Possible: none." in told
+    possible = "; ".join(str(setting) for setting in SETTINGS if setting not in SETTINGS[1:3])
+    assert told.startswith(
+        f"Of the eight settings, Table 3 leaves 6 possible ({possible}); 1 ruled out "
+        f"({SETTINGS[1]}); 1 not judged, for want of seeds."
+    )
+    assert "the curve that ACC printed leaves 7 ruled out (" in told
     assert "<figure" in report_forensics.settings_figure(measured)
     assert "trained often enough yet" in report_forensics.settings_figure({})
 
@@ -61,39 +65,75 @@ def test_costs_are_told_in_points_with_intervals():
             measured[setting]["ConvNet", p] = {0: 0.9 - lost, 1: 0.8 - lost, 2: 0.7 - lost * 1.5}
     first, last, *others = rows(report_forensics.costs_table(measured, "ConvNet"))
     assert first["line of the code"] == "batches of 64 instead of 4"
-    assert (first["changed"], last["changed"]) == ("first", "last")
+    assert (first["in"], last["in"]) == ("as_written", "as_coded")
     # -2, -2 and -3 points: mean -2.33, t(2, 97.5 %) = 4.303, sd 0.577.
     assert first["p = 0.8"] == last["p = 0.9"] == "−2.33 (−3.8 to −0.9)"
     assert {row["p = 0.5"] for row in others} == {"+0.00 (+0.0 to +0.0)"}
     assert len(others) == 4 and {row["n"] for row in others} == {"3"}
     assert rows(report_forensics.costs_table({}, "ConvNet"))[0]["p = 0.05"] == "not run"
+    told = report_forensics.costs_in_words(measured, 0.8).replace("\u00a0", " ")
+    assert "ConvNet: batches of 64 instead of 4 −2.33 (−3.8 to −0.9); " in told  # dearest first
+    assert "no line has been trained" in report_forensics.costs_in_words({}, 0.8)
+
+
+def gap_cells(kept=(0.82, 0.83, 0.842)):
+    """Three networks at p = 0.9 with three common seeds, and one more that two of them have."""
+    cells = {
+        ("ConvNet", 0.9): {0: 0.90, 1: 0.91, 2: 0.920, 5: 0.1},
+        ("SparseConvNet", 0.9): {0: 0.88, 1: 0.89, 2: 0.901, 5: 0.9},
+        ("SparseConvNet-kept", 0.9): dict(enumerate(kept)),
+    }
+    return {AS_CODED: cells}
 
 
 def test_the_gap_is_split_into_the_masks_rule_and_the_rest():
-    measured = {AS_CODED: {}}
-    for i, (name, mean) in enumerate(
-        (("ConvNet", 0.9), ("SparseConvNet", 0.88), ("SparseConvNet-kept", 0.82))
-    ):
-        measured[AS_CODED][name, 0.9] = {0: mean, 1: mean + 0.01, 2: mean + 0.02 + 0.001 * i}
+    measured = gap_cells()
     (row,) = rows(report_forensics.mask_table(measured))
-    assert (
-        row["the source's gap"]
-        == "+14.13"
-        == f"{100 * (CURVE['ConvNet', 0.9] - CURVE['SparseConvNet-kept', 0.9]):+.2f}"
-    )
-    assert (row["p"], row["n"]) == ("0.9", "3")
+    printed = CURVE["ConvNet", 0.9] - CURVE["SparseConvNet-kept", 0.9]
+    assert row["the source's gap"] == "+14.13" == f"{100 * printed:+.2f}"
+    # The three seeds that all have: the fourth of two networks counts nowhere, so the parts add up.
+    assert (row["protocol"], row["p"], row["n"]) == ("as_coded", "0.9", "3")
     assert row["our gap, mask kept"].startswith("+7.93 (")
     assert row["of which the mask's rule"].startswith("+5.97 (")
-    assert row["left with the mask dilated"].startswith("+1.97 (")
-    assert row["share explained"] == "75%"
-    told = report_forensics.mask_in_words(measured, 0.9)
-    assert "7.9 points below ConvNet" in told
-    assert "+5.97\u00a0(" in told and "−1.97\u00a0(" in told
-    # A gap that is not shown to be one has no share.
-    measured[AS_CODED]["SparseConvNet-kept", 0.9] = {0: 0.8, 1: 1.0, 2: 0.9}
-    assert rows(report_forensics.mask_table(measured))[0]["share explained"] == "–"
+    assert row["left, mask dilated"].startswith("+1.97 (")
+    assert row["share"] == "75%"
+    told = report_forensics.mask_in_words(measured, 0.9).replace("\u00a0", " ")
+    assert "7.9 points worse (" in told and "2.0 points worse (" in told and "+5.97 (" in told
+    written = {**measured, AS_WRITTEN: measured[AS_CODED]}
+    assert rows(report_forensics.mask_table(written))[1]["the source's gap"] == "+2.81"  # Table 3
+
+
+def test_a_gap_that_is_not_shown_has_no_share_and_may_be_negative():
+    (row,) = rows(report_forensics.mask_table(gap_cells((0.8, 1.0, 0.9))))
+    assert row["share"] == "–"
+    better = gap_cells((0.95, 0.961, 0.97))
+    assert rows(report_forensics.mask_table(better))[0]["share"] == "–"
+    assert "5.0 points better (" in report_forensics.mask_in_words(better, 0.9)
+    assert "too few seeds" in report_forensics.mask_in_words(gap_cells((0.8,)), 0.9)
     assert "too few seeds" in report_forensics.mask_in_words({}, 0.9)
     assert "Not run yet" in report_forensics.mask_table({})
+    assert "Not run yet" in report_forensics.curve_figure({})
+
+
+def test_the_figures_show_what_they_are_given(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        report_forensics.figures, "as_html", lambda figure, caption, alt: drawn.append(figure)
+    )
+    measured = everything()
+    del measured[SETTINGS[3]]
+    report_forensics.settings_figure(measured)
+    panels = drawn[0].axes
+    assert [axis.get_title() for axis in panels] == [
+        f"{network}, p = {p:g}" for network, p in CELLS
+    ]
+    for axis, cell in zip(panels, CELLS, strict=True):
+        assert len(axis.containers) == 7  # one setting was not trained
+        table, curve = (line.get_ydata()[0] for line in axis.lines[:2])
+        assert table == pytest.approx(100 * forensics.table_3()[cell])
+        assert curve == pytest.approx(100 * CURVE[cell])
+    report_forensics.curve_figure(gap_cells())
+    assert len(drawn[1].axes[0].containers) == 3
 
 
 # From records
@@ -117,20 +157,29 @@ def recorded(monkeypatch):
 def test_before_any_run(recorded):
     recorded()
     assert report_forensics.provenance_in_words().startswith("None of")
-    assert report_forensics.sameness().startswith("0 of 0 ")
+    assert report_forensics.sameness() == "No training has been done twice yet."
     assert report_forensics.measured()[AS_WRITTEN] == {}
 
 
 def test_trainings_that_were_done_twice(recorded):
-    def pair(seed, first, again):
-        twice = "as_written, evaluation=batch"
+    twice = "as_written, evaluation=batch"
+
+    def pair(seed, first, again, curve=(0.75, 0.5, 0.25)):
         yield a_record("ConvNet", 0.8, seed, accuracy={"0.8": first})
         other = {"running": {"0.8": again}}
-        yield a_record("ConvNet", 0.8, seed, twice, accuracy={"0.8": 0.1}, other_statistics=other)
+        yield a_record(
+            "ConvNet", 0.8, seed, twice,
+            accuracy={"0.8": 0.1}, other_statistics=other, curve=list(curve),
+        )  # fmt: skip
 
-    alone = a_record("ConvNet", 0.8, 9, "as_written, evaluation=batch")
-    recorded(*pair(0, 0.9, 0.9), *pair(1, 0.8, 0.8), *pair(2, 0.7, 0.7001), alone)
-    assert report_forensics.sameness().startswith("2 of 3 trainings")
+    alone = a_record("ConvNet", 0.8, 9, twice)
+    without = [a_record("ConvNet", 0.8, 8, protocol) for protocol in ("as_written", twice)]
+    recorded(
+        *pair(0, 0.9, 0.9), *pair(1, 0.8, 0.8), *pair(2, 0.7, 0.7001),
+        *pair(3, 0.6, 0.6, (0.75, 0.5, 0.2501)), alone, *without,
+    )  # fmt: skip
+    told = report_forensics.sameness()
+    assert told.startswith("2 of 4 trainings that were done twice") and "1 versions" in told
 
 
 def test_records_of_other_code_are_counted(recorded, monkeypatch):
@@ -143,6 +192,6 @@ def test_records_of_other_code_are_counted(recorded, monkeypatch):
     recorded(made_by(today, 0), made_by("0" * 16, 1))
     monkeypatch.setattr(probe.same_numbers, "__defaults__", (provenance.ROOT / "nothing.json",))
     told = report_forensics.provenance_in_words()
-    assert "rests on 2 trainings" in told and "† 1 of them made by other code" in told
+    assert "rests on 2 trainings" in told and "1 of them were made by other code" in told
     recorded(made_by(today, 0))
-    assert "all made by today's code" in report_forensics.provenance_in_words()
+    assert "All of them were made by today's code" in report_forensics.provenance_in_words()

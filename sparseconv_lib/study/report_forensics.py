@@ -1,5 +1,6 @@
 """Tables and figures of the chapter on where the source's first numbers came from, as HTML."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import pandas
@@ -7,6 +8,7 @@ import pandas
 from sparseconv_lib.study import figures, forensics, probe, records
 from sparseconv_lib.study.forensics import (
     AS_CODED,
+    AS_WRITTEN,
     MINIMUM_N,
     SETTINGS,
     Judged,
@@ -18,9 +20,8 @@ from sparseconv_lib.study.grid import (
     FORENSIC_SPARSITIES,
     SOURCE_NETWORKS,
 )
-from sparseconv_lib.study.records import Record
-from sparseconv_lib.study.report import NO_BREAK, as_html, devices, signed
-from sparseconv_lib.study.statistics import Summary, paired_difference
+from sparseconv_lib.study.report import NO_BREAK, as_html, devices, difference_in_words, signed
+from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
 Measured = Mapping[Setting, Mapping[tuple[str, float], Seeds]]
 
@@ -38,16 +39,23 @@ def _n(setting: Setting, found: Measured) -> str:
     return str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
 
 
+ORDER_IN_WORDS = {"text": "BatchNorm first", "code": "BatchNorm last"}
+
+
 def _told(judged: Judged) -> str:
     if not judged.cells:
         return judged.word
     inside = sum(cell.inside for cell in judged.cells)
-    cell = judged.farthest
+    cell, name = (
+        (judged.farthest, "farthest out")
+        if judged.word == "ruled out"
+        else (judged.widest, "the widest interval")
+    )
+    cautiously = "" if judged.cautiously == judged.word else f", cautiously {judged.cautiously}"
     return (
-        f"{judged.word}: {inside} of {len(judged.cells)} inside; "
-        f"{'farthest out' if not cell.inside else 'nearest the edge'} {cell.network}, "
-        f"p = {cell.sparsity:g}: {100 * cell.source:.2f}, ours {100 * cell.mean:.2f} "
-        f"({100 * cell.low:.2f} to {100 * cell.high:.2f})"
+        f"{judged.word}{cautiously}: {inside} of {len(judged.cells)} inside; {name} "
+        f"{cell.network}, p = {cell.sparsity:g}: {100 * cell.source:.2f}, "
+        f"ours {100 * cell.mean:.2f} ({100 * cell.low:.2f} to {100 * cell.high:.2f})"
     )
 
 
@@ -58,8 +66,8 @@ def settings_table(found: Measured) -> str:
     rows = [
         {
             "batch": a.setting.batch_size,
-            "order": {"text": "BatchNorm first", "code": "BatchNorm last"}[a.setting.block_order],
-            "statistics": a.setting.evaluation,
+            "order": ORDER_IN_WORDS[a.setting.block_order],
+            "tested with": f"{a.setting.evaluation} statistics",
             "n": _n(a.setting, found),
             "Table 3": _told(a),
             "the curve of ACC": _told(b),
@@ -69,11 +77,10 @@ def settings_table(found: Measured) -> str:
     return as_html(
         pandas.DataFrame(rows),
         "Is each of the source's eight values (two networks, four sparsities) where one more run "
-        "of "
-        "ours would be? Accuracies in per cent, in brackets the 95 % prediction interval, "
-        "corrected "
-        "for eight values, its spread pooled over networks and block orders. n is the number of "
-        f"seeds of a cell; fewer than {MINIMUM_N} are not judged.",
+        "of ours would be? Accuracies in per cent; in brackets the 95 % prediction interval for "
+        "one more run, widened for eight values (Bonferroni), its spread pooled over both networks "
+        "and both orders. Cautiously: with as many degrees of freedom as seeds, less one. n is the "
+        f"number of seeds of a cell; fewer than {MINIMUM_N} are not judged.",
     )
 
 
@@ -82,16 +89,21 @@ def settings_in_words(found: Measured) -> str:
     told = []
     for name, source in (
         ("Table 3", forensics.table_3()),
-        ("the printed curve", forensics.printed_curve()),
+        ("the curve that ACC printed", forensics.printed_curve()),
     ):
         judged = forensics.judge(source, found)
         groups = {
             word: [str(j.setting) for j in judged if j.word == word]
             for word in ("possible", "ruled out", "not judged")
         }
-        parts = [f"{len(group)} {word}" for word, group in groups.items() if group]
-        possible = "; ".join(groups["possible"]) or "none"
-        told.append(f"Of {name}: {', '.join(parts)}. Possible: {possible}.")
+        some = [
+            f"{len(group)} {word} ({'; '.join(group)})"
+            for word, group in groups.items()
+            if group and word != "not judged"
+        ]
+        rest = len(groups["not judged"])
+        some += [f"{rest} not judged, for want of seeds"] if rest else []
+        told.append(f"Of the eight settings, {name} leaves {'; '.join(some)}.")
     return " ".join(told)
 
 
@@ -116,12 +128,11 @@ def settings_figure(found: Measured) -> str:
                 (cell,) = (
                     c for c in judged[setting].cells if (c.network, c.sparsity) == (network, p)
                 )
-                color = figures.STYLES["ConvNet" if setting.batch_size == 4 else "SparseConvNet"][0]
                 axis.errorbar(
-                    i, 100 * cell.mean, 100 * (cell.high - cell.mean), color=color, marker="o",
+                    i, 100 * cell.mean, 100 * (cell.high - cell.mean), color="#444444", marker="o",
                     markersize=3.5, linewidth=1.3, capsize=2,
                 )  # fmt: skip
-            axis.set_title(f"{network.removesuffix('-kept')}, p = {p:g}", fontsize=9)
+            axis.set_title(f"{network}, p = {p:g}", fontsize=8)
             axis.set_xticks(range(len(SETTINGS)), labels, rotation=90, fontsize=7)
         row[0].set_ylabel("test accuracy (%)")
     return figures.as_html(
@@ -149,8 +160,8 @@ def costs_table(found: Measured, network: str) -> str:
     rows = []
     costs = [cost for cost in forensics.costs(found) if cost.network == network]
     for line in dict.fromkeys(cost.line for cost in costs):
-        for side in ("first", "last"):
-            row = {"line of the code": line, "changed": side}
+        for side, where in (("first", "as_written"), ("last", "as_coded")):
+            row = {"line of the code": line, "in": where}
             sides = {cost.sparsity: getattr(cost, side) for cost in costs if cost.line == line}
             row |= {f"p = {p:g}": _points(summary) for p, summary in sides.items()}
             n = sorted({summary.n for summary in sides.values() if summary})
@@ -159,68 +170,125 @@ def costs_table(found: Measured, network: str) -> str:
     return as_html(
         pandas.DataFrame(rows),
         f"{network}: points of test accuracy that each line of the source's code adds (+) or takes "
-        "(−), paired by seed, with 95 % intervals. First: changed alone in what the text says "
-        "(batches of 4). Last: the last step to what the notebook ACC does (batches of 64).",
+        "(−), paired by seed, with 95 % intervals, not corrected for their number. In as_written: "
+        "this line alone is changed. In as_coded: all others are as in the notebook ACC already.",
     )
+
+
+def costs_in_words(found: Measured, p: float) -> str:
+    """Each network's lines at p, the dearest first, alone in `as_written`."""
+    told = []
+    for network in SOURCE_NETWORKS:
+        lines = [
+            (cost.line, cost.first)
+            for cost in forensics.costs(found)
+            if (cost.network, cost.sparsity) == (network, p) and cost.first is not None
+        ]
+        lines.sort(key=lambda line: line[1].mean)
+        parts = [f"{line} {_points(summary)}" for line, summary in lines]
+        if parts:
+            told.append(f"{network}: {'; '.join(parts)}.")
+    if not told:
+        return f"At p = {p:g} no line has been trained both ways yet."
+    return f"At p = {p:g}, one line changed in as_written, in points: {' '.join(told)}"
+
+
+MASK_NETWORKS = ("ConvNet", "SparseConvNet", "SparseConvNet-kept")
+
+
+def _of_common_seeds(cells: Mapping[tuple[str, float], Seeds], p: float) -> list[Seeds]:
+    """Each of `MASK_NETWORKS`' accuracies at p, for the seeds that all three have."""
+    three = [cells.get((network, p), {}) for network in MASK_NETWORKS]
+    common = set.intersection(*(set(seeds) for seeds in three))
+    return [{seed: seeds[seed] for seed in sorted(common)} for seeds in three]
 
 
 def mask_table(found: Measured) -> str:
     """The gap between the two networks, and how much of it the mask's rule explains."""
-    cells, curve = found.get(AS_CODED, {}), forensics.printed_curve()
     rows = []
-    for p in (0.5, 0.7, 0.8, 0.85, 0.9, 0.95):
-        plain, kept, dilated = (
-            cells.get((name, p), {}) for name in ("ConvNet", "SparseConvNet-kept", "SparseConvNet")
-        )
-        if not plain.keys() & kept.keys() & dilated.keys():
-            continue
-        gap, line, rest = (
-            paired_difference(a, b) for a, b in ((plain, kept), (dilated, kept), (plain, dilated))
-        )
-        shown = gap.n > 1 and gap.low > 0
-        rows.append(
-            {
-                "p": f"{p:g}",
-                "n": gap.n,
-                "the source's gap": signed(
-                    100 * (curve["ConvNet", p] - curve["SparseConvNet-kept", p]), 2
-                ),
-                "our gap, mask kept": _points(gap),
-                "of which the mask's rule": _points(line),
-                "left with the mask dilated": _points(rest),
-                "share explained": f"{line.mean / gap.mean:.0%}" if shown else "–",
-            }
-        )
+    for setting, name, source in (
+        (AS_CODED, "as_coded", forensics.printed_curve()),
+        (AS_WRITTEN, "as_written", forensics.table_3()),
+    ):
+        cells = found.get(setting, {})
+        for p in sorted({p for _, p in cells if p >= 0.5}):
+            plain, dilated, kept = _of_common_seeds(cells, p)
+            if not plain:
+                continue
+            gap, line, rest = (
+                paired_difference(a, b)
+                for a, b in ((plain, kept), (dilated, kept), (plain, dilated))
+            )
+            one, other = (source.get((network, p)) for network in SOURCE_NETWORKS)
+            theirs = None if one is None or other is None else one - other
+            shown = gap.n > 1 and gap.low > 0
+            rows.append(
+                {
+                    "protocol": name,
+                    "p": f"{p:g}",
+                    "n": gap.n,
+                    "the source's gap": "–" if theirs is None else signed(100 * theirs, 2),
+                    "our gap, mask kept": _points(gap),
+                    "of which the mask's rule": _points(line),
+                    "left, mask dilated": _points(rest),
+                    "share": f"{line.mean / gap.mean:.0%}" if shown else "–",
+                }
+            )
     if not rows:
         return "<p>Not run yet.</p>"
     return as_html(
         pandas.DataFrame(rows),
-        "ConvNet minus SparseConvNet as the source's notebook ACC trained them, in points: its own "
-        "single run, ours, and ours split into what dilating the mask gives back and what is left; "
-        "95 % intervals over n paired seeds. A share is told where the gap is shown to be one.",
+        "ConvNet minus SparseConvNet, in points: the source's own single runs (its notebook ACC, "
+        "and its Table 3), ours with the mask kept, and ours split into what dilating the mask "
+        "gives "
+        "back and what is left; 95 % intervals over the n seeds that all three networks have. The "
+        "share of our gap that the rule explains is told where there is shown to be a gap.",
     )
 
 
 def mask_in_words(found: Measured, p: float) -> str:
-    """The share of the gap at p that the mask's rule explains, in one sentence."""
-    cells = found.get(AS_CODED, {})
-    plain, kept, dilated = (
-        cells.get((name, p), {}) for name in ("ConvNet", "SparseConvNet-kept", "SparseConvNet")
-    )
-    if len(plain.keys() & kept.keys() & dilated.keys()) < 2:
-        return f"At p = {p:g} too few seeds have been trained to say."
-    gap, line = paired_difference(plain, kept), paired_difference(dilated, kept)
-    left = paired_difference(dilated, plain)
+    """SparseConvNet against ConvNet at p as `ACC` trained, with the mask kept and dilated."""
+    plain, dilated, kept = _of_common_seeds(found.get(AS_CODED, {}), p)
+    if len(plain) < 2:
+        return f"At p = {p:g} too few seeds have been trained under as_coded to say."
     return (
-        f"At p = {p:g} (n = {gap.n}) the network with the mask kept is {100 * gap.mean:.1f} points "
-        f"below ConvNet; dilating the mask gives it {_points(line)} points, which puts it "
-        f"{_points(left)} points from ConvNet."
+        f"At p = {p:g} under as_coded (n = {len(plain)}), against ConvNet, SparseConvNet is "
+        f"{difference_in_words(paired_difference(kept, plain))} with the mask kept and "
+        f"{difference_in_words(paired_difference(dilated, plain))} with the mask dilated: the line "
+        f"is worth {_points(paired_difference(dilated, kept))} points."
+    )
+
+
+def curve_figure(found: Measured) -> str:
+    """Accuracy against sparsity as `ACC` trained, ours beside what it printed."""
+    cells, curve = found.get(AS_CODED, {}), forensics.printed_curve()
+    if not cells:
+        return "<p>Not run yet.</p>"
+    ours = {
+        network: {
+            p: summarise(seeds.values())
+            for (name, p), seeds in sorted(cells.items())
+            if name == network
+        }
+        for network in MASK_NETWORKS
+    }
+    printed = {
+        network: {p: value for (name, p), value in curve.items() if name == network}
+        for network in SOURCE_NETWORKS
+    }
+    n = sorted({summary.n for by_p in ours.values() for summary in by_p.values()})
+    seeds = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
+    return figures.accuracy_by_sparsity(
+        ours,
+        printed,
+        f"Test accuracy under as_coded, n = {seeds}, with 95 % intervals of the mean where there "
+        "are several seeds; crosses are what the source's notebook ACC printed, one run each.",
     )
 
 
 def provenance_in_words() -> str:
     """How many trainings this chapter rests on, where they ran, and what code made them."""
-    names = {name for key in ("forensics", "batch_norm") for name in _protocols(key)}
+    names = {name for key in ("mnist", "forensics", "batch_norm") for name in _grid_protocols(key)}
     found = [record for name in sorted(names) for record in records.load("mnist", name)]
     if not found:
         return "None of this chapter's own trainings has been run yet."
@@ -231,36 +299,35 @@ def provenance_in_words() -> str:
         for record in found
     )
     made = (
-        "all made by today's code, or by code that gives the same digits"
+        "All of them were made by today's code, or by code that gives the same digits."
         if not other
-        else f"† {other} of them made by other code than today's"
+        else f"{other} of them were made by other code than today's †."
     )
     return (
-        f"This chapter rests on {len(found)} trainings of its own, {made}, and on those of the "
-        f"chapter on MNIST. {devices(found)}."
+        f"This chapter rests on {len(found)} trainings, those of as_written among them. {made} "
+        f"{devices(found)}."
     )
 
 
-def _protocols(experiment: str) -> list[str]:
+def _grid_protocols(experiment: str) -> list[str]:
     return [name for grid in EXPERIMENTS[experiment].grids for name in grid.protocols]
 
 
 def sameness() -> str:
     """Whether trainings that were done twice gave the same digits."""
-    twice = "as_written, evaluation=batch"
-    pairs = [
-        (record.with_statistics("running"), first)
-        for record in records.load("mnist", twice)
-        if (first := records.find(_as(record, "as_written"))) is not None
-    ]
-    same = sum(
-        again is not None and again[first.key.sparsity] == first.accuracy for again, first in pairs
-    )
+    pairs = []
+    for again in records.load("mnist", "as_written, evaluation=batch"):
+        first = records.find(dataclasses.replace(again.key, protocol="as_written"))
+        tested = again.with_statistics("running")
+        if first is not None and tested is not None:
+            same = tested[first.key.sparsity] == first.accuracy
+            pairs.append((same and again.content["curve"] == first.content["curve"], first, again))
+    if not pairs:
+        return "No training has been done twice yet."
+    codes = {record.content["identity"]["code"] for _, *both in pairs for record in both}
     return (
-        f"{same} of {len(pairs)} trainings that were done twice gave the same accuracy both times."
+        f"{sum(same for same, *_ in pairs)} of {len(pairs)} trainings that were done twice gave "
+        f"the same accuracy and the same loss curve, to all digits recorded; {len(codes)} "
+        f"versions of "
+        f"the deciding code, {devices([record for _, *both in pairs for record in both])}."
     )
-
-
-def _as(record: Record, protocol: str) -> records.Key:
-    key = record.key
-    return records.Key(key.experiment, protocol, key.network, key.sparsity, key.seed)

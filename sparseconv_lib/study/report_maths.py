@@ -3,12 +3,26 @@
 from collections.abc import Sequence
 from typing import Any, get_args
 
+import numpy as np
 import pandas
+import torch
+from torch import Tensor
 
 from sparseconv_lib.layers import MaskUpdate
 from sparseconv_lib.networks import Architecture
 from sparseconv_lib.study import implementations, mask_spread
+from sparseconv_lib.study.records import Key
 from sparseconv_lib.study.report import as_html
+
+
+def recorded_digit() -> Tensor:
+    """The first test image of MNIST, (1, 1, 28, 28) in [0, 1], as a run left it with its record.
+
+    Raises FileNotFoundError where that run is not there.
+    """
+    path = Key("mnist", "as_written", "ConvNet", 0.0, 0).path().with_suffix(".npz")
+    with np.load(path, allow_pickle=False) as example:
+        return torch.from_numpy(example["image"]).float().view(1, 1, 28, 28) / 255
 
 
 def denominators_table(measured: dict[str, Any] | None, when: str) -> str:
@@ -73,3 +87,9 @@ def mask_spread_table(architecture: Architecture, sparsities: Sequence[float]) -
         pandas.DataFrame(rows),
         "Share of ones in the mask after each stage, in per cent, calculated, borders included.",
     )
+
+
+def implementations_in_words() -> str:
+    """Whether others double the parameters, by the rule of the claim."""
+    word, reason = implementations.verdict()
+    return f"The claim, by its rule: {word}. {reason}"
