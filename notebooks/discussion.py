@@ -49,8 +49,8 @@ display(HTML(report.paragraph(report.finding("mnist", "as_written"))))
 # it can learn. A protocol with equal care for every network (`fair`) is built,
 # and its trainings are still to come.
 #
-# [](maths) says where an effect could come from when training and test share
-# their sparsity. The expectation that Eq. 1 puts right is then a constant
+# [](maths.ipynb) says where an effect could come from when training and test
+# share their sparsity. The expectation that Eq. 1 puts right is then a constant
 # factor, which BatchNorm removes as well; what is left are the fluctuations of
 # the number of observed pixels, empty windows and borders. The division is made
 # for training at one sparsity and testing at another, which the source did not
@@ -72,8 +72,8 @@ display(HTML(report.paragraph(report_batch_norm.in_words())))
 # ## The source's own explanations
 #
 # - *The sum of the mask's entries interferes with the features.* At one
-#   sparsity and with BatchNorm, [](maths) leaves little for it to interfere
-#   with; what dilating the mask changes is in [](forensics).
+#   sparsity and with BatchNorm, [](maths.ipynb) leaves little for it to
+#   interfere with; what dilating the mask changes is in [](forensics.ipynb).
 # - *Making a decision is easier than calculating values, so classification is
 #   not sensitive to sparsity.* Not tested yet: the chapter on invariance will
 #   ask both questions of the same images.

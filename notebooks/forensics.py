@@ -95,7 +95,7 @@ for p in (0.8, 0.9):
 #
 # The original paper dilates the mask with every convolution; the source's code
 # leaves it as it is, and so throws away, in its second layer, sums of observed
-# pixels: [](maths) counts how many. In what its notebook `ACC` printed,
+# pixels: [](maths.ipynb) counts how many. In what its notebook `ACC` printed,
 # SparseConvNet falls behind ConvNet as pixels go missing, and in Table 3 it
 # does at p = 0.9. We trained the same with this one line changed. Crosses in
 # the figure are the source's.
@@ -132,7 +132,7 @@ display(HTML(report_batch_norm.figure()))
 display(HTML(report.paragraph(report_batch_norm.in_words())))
 
 # %% [markdown]
-# [](maths) works out what Eq. 1 amounts to without BatchNorm: a plain
+# [](maths.ipynb) works out what Eq. 1 amounts to without BatchNorm: a plain
 # convolution whose first weights are 25 times smaller and which learns 625
 # times more slowly, in every layer, while the fully connected layers learn as
 # ever.

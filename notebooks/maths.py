@@ -571,7 +571,7 @@ display(HTML(report_maths.mask_spread_table(TABLE_1, (0.5, 0.8, 0.9, 0.95))))
 # %% [markdown]
 # With the mask kept, the second layer of the network treats outputs of the
 # first as missing that are sums of observed pixels: it throws away what it was
-# given. How much that costs is in [](forensics).
+# given. How much that costs is in [](forensics.ipynb).
 
 # %% [markdown]
 # ## When both networks are the same function
