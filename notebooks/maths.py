@@ -502,7 +502,7 @@ for dtype in (torch.float32, torch.float16, torch.bfloat16):
     with_nan, with_zero = (observe(x, half, fill) for fill in (torch.nan, 0.0))
     same = torch.equal(layer(with_nan, half)[0], layer(with_zero, half)[0])
     print(f"{dtype}: empty gives the bias: {torch.equal(y, bias)};",
-          f"NaN in missing pixels changes nothing: {same}")  # fmt: skip
+          f"NaN changes nothing: {same}")  # fmt: skip
 
 # %% [markdown]
 # ## How the mask spreads
@@ -579,7 +579,8 @@ display(HTML(report_maths.mask_spread_table(TABLE_1, (0.5, 0.8, 0.9, 0.95))))
 # With a mask of ones and `scale="none"` nothing is left of the sparse
 # convolution: ConvNet and SparseConvNet with the same weights are the same
 # function, digit for digit, in training and in testing. With Eq. 1's scale they
-# are not.
+# are not. Below: the same output as ConvNet, with scale none and with Eq. 1's
+# mean?
 
 
 # %%
@@ -604,9 +605,8 @@ with torch.no_grad():
                 for scale in ("none", "mean")
             }
             print(
-                f"{name}, {'training' if training else 'testing'}: same as",
-                f"ConvNet with scale none: {same['none']},",
-                f"mean: {same['mean']} (expected False)",
+                f"{name}, {'training' if training else 'testing'}:",
+                f"none {same['none']}, mean {same['mean']}",
             )
 
 # %% [markdown]
@@ -655,8 +655,7 @@ for name, architecture in (("MNIST", TABLE_1), ("Caltech-101", TABLE_2)):
         for m, (a, b) in zip(reached[name], pairs)
     ]
     shares = ", ".join(f"{m.float().mean().item():.0%}" for m in reached[name])
-    print(f"{name}: within reach after each block: {shares};",
-          f"the same elsewhere: {all(inside)}")  # fmt: skip
+    print(f"{name}: within reach {shares}; same elsewhere: {all(inside)}")
 
 # %% [markdown]
 # How much it matters depends on what lies near the border. A digit has an empty

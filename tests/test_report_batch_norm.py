@@ -43,8 +43,10 @@ def recorded(monkeypatch):
 
 def by_protocol(html):
     found = rows(html)
-    names = [*grid_of("mnist", CLAIM).protocols, *WITHOUT_BATCH_NORM, *WITH_BATCH_NORM]
-    return dict(zip(names, found, strict=True))
+    names = [*report.WITH_SMALL_BATCHES, *WITHOUT_BATCH_NORM, *WITH_BATCH_NORM]
+    whole = [row for row in found if row["p"] == "0"]
+    assert [row["p"] for row in found[2:4]] == ["0.8"] * 2 and len(found) == len(whole) + 2
+    return dict(zip(names, whole, strict=True))
 
 
 def test_the_settings_that_the_table_compares():
@@ -75,15 +77,16 @@ def test_what_learned_and_when_the_loss_moved(recorded):
         training(UNIT, 1, [2.3] * 11 + [1.0] * 29, [0.7, 0.94]),
         training(CLAIM, 0, FLAT, [0.1135, 0.1135]),
         training(CLAIM, 0, FALLS, [0.9, 0.9], network="SparseConvNet"),  # not what is asked
-        training(CLAIM, 0, FALLS, [0.9, 0.9], sparsity=0.5),
+        training(CLAIM, 0, FALLS, [0.8, 0.8], sparsity=0.8),
     )
     assert PARTS_OF_AN_EPOCH == 20
     found = by_protocol(report.table())
     assert found[CLAIM] == {
-        "BatchNorm": "no", "scale": "1/Σ (Eq. 1)", "first bias": "default",
+        "p": "0", "BatchNorm": "no", "scale": "1/Σ (Eq. 1)", "first bias": "default",
         "learning rate": "0.001", "batch": "4", "n": "1", "% after 2 epochs": "11.35",
         "learned": "0 of 1", "loss moved": "not in 2 epochs",
     }  # fmt: skip
+    assert rows(report.table())[2]["% after 2 epochs"] == "80.00"
     long = found[LONG]  # read after two epochs, though it went on
     assert (long["% after 2 epochs"], long["learned"]) == ("11.00 ± 0.00", "0 of 2")
     assert long["loss moved"] == "after 5 epochs (1 of 2 seeds)" and long["first bias"] == "0"
