@@ -110,6 +110,9 @@ display(HTML(report_forensics.mask_table(found)))
 for p in (0.8, 0.9):
     display(HTML(report.paragraph(report_forensics.mask_in_words(found, p))))
 
+# %% tags=["remove-cell"]
+report_forensics.glue_finding(found)
+
 # %% [markdown]
 # ## "Cannot learn anything without BatchNorm"
 #

@@ -49,10 +49,11 @@ def test_settings_are_told_with_their_verdicts():
     told = report_forensics.settings_in_words(measured)
     possible = "; ".join(str(setting) for setting in SETTINGS if setting not in SETTINGS[1:3])
     assert told.startswith(
-        f"Of the eight settings, Table 3 leaves 6 possible ({possible}); 1 ruled out "
-        f"({SETTINGS[1]}); 1 not judged, for want of seeds."
+        f"Table 3, of the 7 settings judged (1 more wait for seeds), allows: {possible}. The curve"
     )
-    assert "the curve that ACC printed leaves 7 ruled out (" in told
+    assert "rules out each of the 7 settings judged (1 more wait for seeds). The nearest is" in told
+    nothing = report_forensics.settings_in_words({})
+    assert nothing.count("no setting has been judged yet") == 2
     assert "<figure" in report_forensics.settings_figure(measured)
     assert "trained often enough yet" in report_forensics.settings_figure({})
 

@@ -116,28 +116,23 @@ def in_words() -> str:
     rows = [(protocol, found) for protocol, found in trained() if found]
     if not rows:
         return "Not run yet."
-
-    def told(norm: bool, scale: str, batch: int) -> str:
-        parts = [
-            f"{sum(accuracy_after(r) > LEARNED for r in found)} of {len(found)} "
-            f"at the rate {protocol.learning_rates[0]:g}"
-            + (" (first bias 0)" if batch == 4 and protocol.sparse_bias == "zero" else "")
-            for protocol, found in rows
-            if (protocol.batch_norm, protocol.scale, protocol.batch_size) == (norm, scale, batch)
-        ]
-        return ", ".join(parts)
-
     sentences = []
-    for norm, batch in ((False, 4), (False, 64), (True, 64)):
-        scales = [
-            f"scale {SCALE_IN_WORDS[scale]}: {what}"
-            for scale in SCALE_IN_WORDS
-            if (what := told(norm, scale, batch))
-        ]
-        if scales:
-            where = f"{'With' if norm else 'Without'} BatchNorm, batches of {batch}"
-            sentences.append(f"{where}: {'; '.join(scales)}.")
-    return f"How many seeds learned within {EPOCHS} epochs. " + " ".join(sentences)
+    for norm in (False, True):
+        parts = []
+        for scale, name in SCALE_IN_WORDS.items():
+            some = [row for row in rows if (row[0].batch_norm, row[0].scale) == (norm, scale)]
+            if some:
+                rates = [protocol.learning_rates[0] for protocol, _ in some]
+                learned = [
+                    accuracy_after(record) > LEARNED for _, found in some for record in found
+                ]
+                span = " to ".join(f"{r:g}" for r in dict.fromkeys((min(rates), max(rates))))
+                parts.append(
+                    f"{sum(learned)} of {len(learned)} with the scale {name} (rate {span})"
+                )
+        if parts:
+            sentences.append(f"{'With' if norm else 'Without'} BatchNorm: {'; '.join(parts)}.")
+    return f"Trainings that learned within {EPOCHS} epochs at p = 0. {' '.join(sentences)}"
 
 
 def figure() -> str:

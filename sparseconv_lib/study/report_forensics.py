@@ -20,7 +20,14 @@ from sparseconv_lib.study.grid import (
     FORENSIC_SPARSITIES,
     SOURCE_NETWORKS,
 )
-from sparseconv_lib.study.report import NO_BREAK, as_html, devices, difference_in_words, signed
+from sparseconv_lib.study.report import (
+    HEADLINE_SPARSITY,
+    NO_BREAK,
+    as_html,
+    devices,
+    difference_in_words,
+    signed,
+)
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
 Measured = Mapping[Setting, Mapping[tuple[str, float], Seeds]]
@@ -85,25 +92,31 @@ def settings_table(found: Measured) -> str:
 
 
 def settings_in_words(found: Measured) -> str:
-    """Which settings the source's numbers leave possible, in a sentence or two."""
+    """Which settings the source's numbers leave possible, and the nearest, in a few sentences."""
     told = []
     for name, source in (
         ("Table 3", forensics.table_3()),
-        ("the curve that ACC printed", forensics.printed_curve()),
+        ("The curve that ACC printed", forensics.printed_curve()),
     ):
-        judged = forensics.judge(source, found)
-        groups = {
-            word: [str(j.setting) for j in judged if j.word == word]
-            for word in ("possible", "ruled out", "not judged")
-        }
-        some = [
-            f"{len(group)} {word} ({'; '.join(group)})"
-            for word, group in groups.items()
-            if group and word != "not judged"
-        ]
-        rest = len(groups["not judged"])
-        some += [f"{rest} not judged, for want of seeds"] if rest else []
-        told.append(f"Of the eight settings, {name} leaves {'; '.join(some)}.")
+        judged = [each for each in forensics.judge(source, found) if each.cells]
+        rest = len(SETTINGS) - len(judged)
+        waiting = f" ({rest} more wait for seeds)" if rest else ""
+        possible = "; ".join(str(each.setting) for each in judged if each.word == "possible")
+        if possible:
+            told.append(
+                f"{name}, of the {len(judged)} settings judged{waiting}, allows: {possible}."
+            )
+        elif judged:
+            near = max(judged, key=lambda each: sum(cell.inside for cell in each.cells))
+            cell = near.farthest
+            told.append(
+                f"{name} rules out each of the {len(judged)} settings judged{waiting}. The nearest "
+                f"is {near.setting}: {sum(c.inside for c in near.cells)} of {len(near.cells)} "
+                f"values inside; {cell.network} at p = {cell.sparsity:g} has "
+                f"{100 * cell.source:.2f} % in the source, {100 * cell.mean:.2f} % in ours."
+            )
+        else:
+            told.append(f"{name}: no setting has been judged yet.")
     return " ".join(told)
 
 
@@ -242,7 +255,8 @@ def mask_table(found: Measured) -> str:
         "and its Table 3), ours with the mask kept, and ours split into what dilating the mask "
         "gives "
         "back and what is left; 95 % intervals over the n seeds that all three networks have. The "
-        "share of our gap that the rule explains is told where there is shown to be a gap.",
+        "share of our gap that the rule explains is told where there is shown to be a gap; above "
+        "100 %, the network with the mask dilated overtakes ConvNet.",
     )
 
 
@@ -257,6 +271,13 @@ def mask_in_words(found: Measured, p: float) -> str:
         f"{difference_in_words(paired_difference(dilated, plain))} with the mask dilated: the line "
         f"is worth {_points(paired_difference(dilated, kept))} points."
     )
+
+
+def glue_finding(found: Measured) -> None:
+    """Gives the book's first page what the mask's rule is worth, from the records."""
+    from myst_nb import glue  # only where chapters are made
+
+    glue("mask_finding", mask_in_words(found, HEADLINE_SPARSITY), display=False)
 
 
 def curve_figure(found: Measured) -> str:
