@@ -82,7 +82,7 @@ def test_what_learned_and_when_the_loss_moved(recorded):
     assert PARTS_OF_AN_EPOCH == 20
     found = by_protocol(report.table())
     assert found[CLAIM] == {
-        "p": "0", "BatchNorm": "no", "scale": "1/Σ (Eq. 1)", "first bias": "default",
+        "p": "0", "BatchNorm": "no", "scale": "1/Σ", "first bias": "default",
         "learning rate": "0.001", "batch": "4", "n": "1", "% after 2 epochs": "11.35",
         "learned": "0 of 1", "loss moved": "not in 2 epochs",
     }  # fmt: skip
@@ -98,7 +98,7 @@ def test_what_learned_and_when_the_loss_moved(recorded):
     assert {(row["n"], row["% after 2 epochs"]) for row in rest} == {("0", "not run")}
     assert report.in_words() == (
         "Trainings that learned within 2 epochs at p = 0. Without BatchNorm: 0 of 3 with the scale "
-        "1/Σ (Eq. 1) (rate 0.001); 2 of 2 with the scale k²/Σ (rate 0.001)."
+        "1/Σ (rate 0.001); 2 of 2 with the scale k²/Σ (rate 0.001)."
     )
 
 
@@ -130,7 +130,7 @@ def test_the_figure_has_a_line_for_each_first_seed(recorded, monkeypatch):
     assert curves == [[40, 2], [40, 2]]  # two epochs, and the line of a guess
     (legend,) = drawn["f"].legends
     assert [text.get_text() for text in legend.get_texts()] == [
-        "1/Σ (Eq. 1), no BatchNorm", "1/Σ (Eq. 1), BatchNorm"
+        "1/Σ, no BatchNorm", "1/Σ, BatchNorm"
     ]  # fmt: skip
     assert "no BatchNorm, rate 0.001: 2.30" in drawn["alt"]
 

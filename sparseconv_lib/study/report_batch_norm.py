@@ -22,7 +22,7 @@ MOVED = 2.2  # nats; guessing by the classes' shares costs ln 10 = 2.30
 LEARNED = 0.15
 WITH_SMALL_BATCHES = EXPERIMENTS["batch_norm"].grids[0].protocols
 EPOCHS = 2  # the source's
-SCALE_IN_WORDS = {"mean": "1/Σ (Eq. 1)", "partial": "k²/Σ", "none": "none"}
+SCALE_IN_WORDS = {"mean": "1/Σ", "partial": "k²/Σ", "none": "none"}
 
 
 def trained(sparsity: float = 0.0) -> Iterator[tuple[Protocol, list[Record]]]:
@@ -61,7 +61,7 @@ def table() -> str:
     rows[len(sparse) : len(sparse)] = [_row(protocol, 0.8, found) for protocol, found in sparse]
     return as_html(
         pandas.DataFrame(rows),
-        "SparseConvNet-kept, mean ± standard deviation over n seeds. "
+        "SparseConvNet-kept; 1/Σ is the scale of Eq. 1. Mean ± standard deviation over n seeds. "
         f"Learned: seeds with more than {LEARNED:.0%} after {EPOCHS} epochs. Loss moved: when the "
         f"training loss, the mean over each {PARTS_OF_AN_EPOCH}th part of an epoch, first fell "
         f"below {MOVED:g} nats; guessing costs ln 10 = {math.log(10):.2f}. At p = 0 the scale "
