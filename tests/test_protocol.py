@@ -28,7 +28,7 @@ def refused(call, *named):
     with pytest.raises(ParameterError) as caught:
         call()
     message = str(caught.value)
-    assert "\n" not in message and len(message) < 300
+    assert "\n" not in message and len(message) < 400
     for words in named:
         assert words in message
     # Jupyter shows the line alone, without the stack of calls.

@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     known = ", ".join(EXPERIMENTS)
 
     data = commands.add_parser("data", help="fetch a data set into the user's cache, and check it")
-    data.add_argument("dataset", help="mnist")
+    data.add_argument("dataset", help="mnist, caltech101")
 
     sweep = commands.add_parser(
         "sweep",
