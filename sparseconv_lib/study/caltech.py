@@ -11,7 +11,6 @@ import functools
 import hashlib
 import io
 import json
-import math
 import os
 import sys
 import tarfile
@@ -19,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -32,7 +31,7 @@ from tqdm import tqdm
 
 from sparseconv_lib.networks import stream_seed
 from sparseconv_lib.study import paths
-from sparseconv_lib.study.data import DataError
+from sparseconv_lib.study.data_error import DataError
 from sparseconv_lib.study.processes import usable_cores
 
 MANIFEST = Path(__file__).with_name("caltech101.csv")
@@ -103,7 +102,7 @@ def stratified_test(files: Iterable[str], seed: int = SPLIT_SEED) -> set[str]:
     share = {name: TEST_SHARE * len(found) for name, found in by_class.items()}
     counts = {name: int(exact) for name, exact in share.items()}
     total = -int(-sum(share.values()) // 1)
-    # Twins have as many images and the same remainder; either both get one more or neither does.
+    # The twins of this data set have 435 images each, a fifth without a remainder: none gets more.
     remainders = sorted(share, key=lambda name: (counts[name] - share[name], name))
     for name in remainders[: total - sum(counts.values())]:
         counts[name] += 1
@@ -133,14 +132,18 @@ def write_manifest(folder: Path, path: Path = MANIFEST) -> None:
 
 
 def load_pixels(entries: tuple[Entry, ...], progress: bool | None = None) -> np.ndarray:
-    """The pixels of all images, uint8 (N, 3, SIDE, SIDE) in the order of `entries`.
+    """The pixels of all images, uint8 (N, 3, SIDE, SIDE) in the order of `entries`, the manifest's.
 
     Mapped from the cache, whose checksum is verified; where there is none, or it is broken or of
     another version, the images are decoded first. Writing to the array changes no file.
     progress: bars on (True), off (False), or on in a terminal only (None).
 
-    Raises DataError where no source has all the images, or the cache cannot be written.
+    Raises DataError where no source has all the images, or the cache cannot be written, and
+    ValueError for entries in another order.
     """
+    if list(entries) != sorted(entries, key=lambda entry: (entry.part == "test", entry.file)):
+        # The cache is known by its files and their parts; so it may have one order only.
+        raise ValueError("training images must stand first, each part sorted by file name")
     try:
         folder = paths.cache_folder() / "caltech101"
         folder.mkdir(exist_ok=True)
@@ -152,7 +155,11 @@ def load_pixels(entries: tuple[Entry, ...], progress: bool | None = None) -> np.
     cached = _read_cache(folder, entries)
     if cached is not None:
         return cached
-    with filelock.FileLock(folder / "lock"):  # whoever waits for it finds the work done
+    try:
+        held = filelock.FileLock(folder / "lock").acquire()
+    except OSError as error:
+        raise _unwritable(folder, entries, error) from error
+    with held:  # whoever waited for it finds the work done
         if _read_cache(folder, entries) is None:
             with _source(folder, entries, progress) as (name, read):
                 _write_cache(folder, entries, name, read, progress)
@@ -177,6 +184,36 @@ def _expected(entries: tuple[Entry, ...]) -> dict[str, object]:
     }
 
 
+def _header(entries: tuple[Entry, ...]) -> bytes:
+    """The one header that pixels.npy may have."""
+    header = io.BytesIO()
+    shape = (len(entries), 3, SIDE, SIDE)
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    return header.getvalue()
+
+
+def _mapped(path: Path, entries: tuple[Entry, ...]) -> np.ndarray:
+    """The pixels in a file with the header above; ValueError where they do not fill it."""
+    header = _header(entries)
+    with path.open("rb") as file:
+        if file.read(len(header)) != header:  # np.load would parse a broken one, and trip over it
+            raise ValueError(f"{path} has another header")
+        # "c": who writes to the array changes no file.
+        return np.memmap(
+            file, np.uint8, "c", offset=len(header), shape=(len(entries), 3, SIDE, SIDE)
+        )
+
+
+def _unwritable(folder: Path, entries: tuple[Entry, ...], error: OSError) -> DataError:
+    return DataError(
+        f"Caltech-101: cannot write the decoded images to {folder} ({error}); they take "
+        f"{len(entries) * 3 * SIDE**2 / 1e9:.1f} GB: make room, or name another folder in "
+        "$SPARSECONV_CACHE"
+    )
+
+
 def _read_cache(folder: Path, entries: tuple[Entry, ...]) -> np.ndarray | None:
     """The cached pixels, or None where they are absent, broken or of another version."""
     try:
@@ -184,10 +221,8 @@ def _read_cache(folder: Path, entries: tuple[Entry, ...]) -> np.ndarray | None:
         checksum = told.pop("crc32")
         if told != _expected(entries):
             return None
-        pixels = np.load(folder / "pixels.npy", mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError, KeyError, AttributeError):
-        return None
-    if pixels.shape != (len(entries), 3, SIDE, SIDE) or pixels.dtype != np.uint8:
+        pixels = _mapped(folder / "pixels.npy", entries)
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):  # the latter: other JSON
         return None
     return pixels if _checksum(pixels) == checksum else None
 
@@ -209,7 +244,6 @@ def _write_cache(
 ) -> None:
     """Decodes all images in threads and writes them, under other names until all is there."""
     part, told = folder / "pixels.npy.part", folder / "pixels.json.part"
-    shape = (len(entries), 3, SIDE, SIDE)
     bar = tqdm(
         total=len(entries),
         desc="decoding Caltech-101",
@@ -219,9 +253,7 @@ def _write_cache(
     try:
         with part.open("wb") as file, ThreadPoolExecutor(usable_cores()) as pool, bar:
             # Written, not mapped: on a full disk a write fails, but a mapped page ends the process.
-            np.lib.format.write_array_header_1_0(
-                file, {"descr": "|u1", "fortran_order": False, "shape": shape}
-            )
+            file.write(_header(entries))
             for start in range(0, len(entries), 256):  # so that not all files wait in memory
                 some = entries[start : start + 256]
                 contents = [_checked(source, entry, read) for entry in some]
@@ -230,17 +262,13 @@ def _write_cache(
                     bar.update()
             file.flush()
             os.fsync(file.fileno())
-        checksum = _checksum(np.load(part, mmap_mode="r", allow_pickle=False))
+        checksum = _checksum(_mapped(part, entries))
         told.write_text(json.dumps({**_expected(entries), "crc32": checksum}), encoding="utf-8")
         (folder / "pixels.json").unlink(missing_ok=True)  # it tells of the array that goes now
         os.replace(part, folder / "pixels.npy")
         os.replace(told, folder / "pixels.json")
     except OSError as error:
-        raise DataError(
-            f"Caltech-101: cannot write the decoded images to {folder} ({error}); they take "
-            f"{math.prod(shape) / 1e9:.1f} GB: make room, or name another folder in "
-            "$SPARSECONV_CACHE"
-        ) from error
+        raise _unwritable(folder, entries, error) from error
     finally:
         for left in (part, told):
             left.unlink(missing_ok=True)
@@ -249,7 +277,7 @@ def _write_cache(
 def _checked(source: str, entry: Entry, read: Callable[[str], bytes]) -> bytes:
     try:
         content = read(entry.file)
-    except (OSError, KeyError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except Exception as error:  # a broken archive raises nearly anything, as below
         raise DataError(
             f"Caltech-101: {source}: {entry.file} cannot be read ({error}); {_REMEDY}"
         ) from error
@@ -285,12 +313,13 @@ def _source(
 ) -> Iterator[tuple[str, Callable[[str], bytes]]]:
     """(its name, file name -> content) of the first source there is; its list is checked."""
     given = paths.data_folder()
-    if given is not None and (given / "caltech101").is_dir():
+    # os.path: a folder that may not be searched is as good as none, not a PermissionError.
+    if given is not None and os.path.isdir(given / "caltech101"):
         yield str(given / "caltech101"), _folder(given / "caltech101", entries)
         return
     names = ("caltech101.zip", "caltech-101.zip")
     places = [folder / name for folder in (given, cache) if folder for name in names]
-    archive = next((place for place in places if place.is_file()), None) or _fetch(cache, progress)
+    archive = next(filter(os.path.isfile, places), None) or _fetch(cache, progress)
     with _opened(archive, entries) as read:
         yield str(archive), read
 
@@ -306,26 +335,37 @@ def _folder(folder: Path, entries: tuple[Entry, ...]) -> Callable[[str], bytes]:
 
 @contextmanager
 def _opened(archive: Path, entries: tuple[Entry, ...]) -> Iterator[Callable[[str], bytes]]:
-    try:
-        with zipfile.ZipFile(archive) as outer:
-            members = {_inside(archive, info.filename): info for info in outer.infolist()}
-            inner = next((name for name in members if name.endswith(INNER)), None)
-            if inner is not None:
-                with outer.open(members[inner]) as file:
-                    yield _tar(archive, file, entries)
-                return
-            found = {_image(name): info for name, info in members.items() if not info.is_dir()}
-            _check_files(str(archive), found, entries)
+    with ExitStack() as opened:
+        try:
+            read = _zip(archive, opened.enter_context(zipfile.ZipFile(archive)), entries)
+        except DataError:
+            raise
+        except Exception as error:  # flipped bytes give IndexError, NotImplementedError, LZMAError
+            raise DataError(
+                f"Caltech-101: {archive} cannot be read as a whole archive ({error}); delete it "
+                f"and {_REMEDY}"
+            ) from error
+        yield read
 
-            def read(file: str) -> bytes:
-                with outer.open(found[file]) as member:
-                    return member.read(LARGEST)
 
-            yield read
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"Caltech-101: {archive} is not a whole archive ({error}); delete it and {_REMEDY}"
-        ) from error
+def _zip(
+    archive: Path, outer: zipfile.ZipFile, entries: tuple[Entry, ...]
+) -> Callable[[str], bytes]:
+    """Reads from the archive, or from the one in it that CaltechDATA's holds."""
+    members = {_inside(archive, info.filename): info for info in outer.infolist()}
+    # By its whole name: macOS adds a ._101_ObjectCategories.tar.gz of its own.
+    inner = next((name for name in members if PurePosixPath(name).name == INNER), None)
+    if inner is not None:
+        with outer.open(members[inner]) as file:
+            return _tar(archive, file, entries)
+    found = {_image(name): info for name, info in members.items() if not info.is_dir()}
+    _check_files(str(archive), found, entries)
+
+    def read(file: str) -> bytes:
+        with outer.open(found[file]) as member:
+            return member.read(LARGEST)
+
+    return read
 
 
 def _tar(archive: Path, file: IO[bytes], entries: tuple[Entry, ...]) -> Callable[[str], bytes]:
@@ -336,7 +376,8 @@ def _tar(archive: Path, file: IO[bytes], entries: tuple[Entry, ...]) -> Callable
             name = _inside(archive, member.name)
             if not (member.isfile() or member.isdir()):
                 raise DataError(
-                    f"Caltech-101: {archive}: {name} is a link or a device; refused. {_REMEDY}"
+                    f"Caltech-101: {archive}: its member {name!r} is a link or a device; "
+                    f"refused. {_REMEDY}"
                 )
             stream = tar.extractfile(member)
             if stream is not None and name.endswith(".jpg"):
@@ -393,9 +434,9 @@ def _fetch(cache: Path, progress: bool | None) -> Path:
         raise DataError(
             f"Caltech-101: no caltech101 or caltech101.zip in $SPARSECONV_DATA "
             f"({paths.data_folder() or 'not set'}), and {URL} could not be had ({error}). Remedy: "
-            f"get online and try again, or get it elsewhere ({PAGE}) and put the folder of classes "
-            "as caltech101, or an archive as caltech101.zip, into a folder named in "
-            "$SPARSECONV_DATA"
+            f"get online and try again ({cache} must have room for it), or get it elsewhere "
+            f"({PAGE}) and put the folder of classes as caltech101, or an archive as "
+            "caltech101.zip, into a folder named in $SPARSECONV_DATA"
         ) from error
     return Path(path)
 

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from sparseconv_lib.study import paths
-from sparseconv_lib.study.errors import OneLineError
+from sparseconv_lib.study.data_error import DataError
 
 MNIST_SHA256 = {  # of the four raw IDX files, in the order in which they enter the identity
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -44,10 +44,6 @@ ANSWER_SECONDS = 3.0  # within which a mirror must answer, and then go on sendin
 MIRROR_SECONDS = 120.0  # within which a mirror must have sent one file
 PACKAGE_SECONDS = 300.0
 NETWORK_ERRORS = (OSError, http.client.HTTPException)
-
-
-class DataError(OneLineError, RuntimeError):
-    """A data file is missing or broken; the message says what was tried and what to do."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +176,7 @@ def _load_mnist() -> Dataset:
 
 
 def _load_caltech() -> Dataset:
-    from sparseconv_lib.study import caltech  # it needs this module's errors
+    from sparseconv_lib.study import caltech  # slower to import than MNIST is to load
 
     entries = caltech.read_manifest()
     classes = caltech.classes(entries)

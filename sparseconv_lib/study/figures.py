@@ -53,7 +53,7 @@ def as_html(figure: Figure, caption: str, alt: str, photographs: bool = False) -
     picture = Image.open(stream).convert("RGB")
     stream = io.BytesIO()
     if photographs:
-        picture.save(stream, format="webp", quality=60)
+        picture.save(stream, format="webp", quality=50)
     else:
         # A palette of 64 colours makes a chart a third of its size; there are many run pages.
         picture.quantize(64).save(stream, format="png", optimize=True)
@@ -72,7 +72,7 @@ def masked_pictures(image: np.ndarray, masks: dict[float, np.ndarray], label: st
     image: (C, H, W), 0 to 255; masks: sparsity -> (H, W), True where observed.
     """
     photograph = len(image) == 3
-    side = 2.5 if photograph else 2
+    side = 2.3 if photograph else 2
     figure, axes = new_figure(side * len(masks), side + 0.3, 1, len(masks), squeeze=False)
     for axis, (sparsity, mask) in zip(axes[0], masks.items(), strict=True):
         shown = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0).copy()
