@@ -128,8 +128,8 @@ display(HTML(report.verdict_table("caltech")))
 # has already taken 30 % of the pixels at "p = 0", and every sparsity takes its
 # share of what the earlier ones have left. The network is told the newest mask
 # only, so that a pixel lost earlier looks like one observed to be black. The
-# accuracies that this notebook printed are not those of Table 4; of the code
-# that made Table 4 nothing is public.
+# accuracies that this notebook printed are not those of Table 4; code that made
+# Table 4 is not among what is public.
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_caltech.compounding_table()))

@@ -126,7 +126,8 @@ def test_the_answer_names_n_and_the_points_lost(recorded):
     found = [a_caltech_record(n, p) for n in SOURCE_NETWORKS for p in (0.0, 0.8)]
     recorded(*found)
     told = report_caltech.in_words("as_written")
-    assert "n = 1" in told and "with 80 % of the pixels missing" in told
+    assert "on whole images" in told and "with 80 % of the pixels missing" in told
+    assert "n = 1" in told
     assert "with 50 %" not in told
     whole, masked = (np.mean(np.arange(1736) % 10 < 6 - 2 * p) for p in (0.0, 0.8))
     assert f"ConvNet {100 * (whole - masked):.1f} (n = 1)" in told
@@ -156,6 +157,11 @@ def test_accuracy_by_class_is_counted_on_that_classes_images(recorded):
     ]
     assert sum(int(r["test images"].replace(",", "")) for r in sizes) == 2 * 1736
     told = report_caltech.errors_in_words("as_written")
+    _, counts = np.unique(LABELS, return_counts=True)
+    share = np.sort(counts)[-4:].sum() / 1736
+    assert told.startswith(
+        f"The 4 largest classes hold {100 * share:.2f}\u00a0% of the test images"
+    )
     assert f"{100 * 100 / 101:.2f}\u00a0% as a mean over classes, with 1 classes" in told
 
 
@@ -169,6 +175,7 @@ def test_what_the_sources_sweep_left_stands_beside_what_it_printed(recorded):
     ]
     assert [rows[p]["its Table 4"] for p in ("0", "0.5", "0.9")] == ["–", "55.01 %", "51.67 %"]
     assert rows["0"]["pixels left"] == "70 %" and rows["0.5"]["pixels left"] == "2.3 %"
+    assert rows["0.9"]["pixels left"] == "0.000032 %"
     assert rows["0.5"]["ours, as_coded"] == rows["0.5"]["ours, compounding"] == "not run"
     # Whole numbers of the 1,736 test images.
     for accuracy in report_caltech.printed().values():

@@ -176,7 +176,11 @@ def paired_differences(cells: dict[str, dict[float, Summary]], against: str, cap
             x, mean, _half_widths(by_sparsity), color=color, linestyle=line, marker=marker,
             markersize=4, linewidth=1.3, capsize=2, label=network,
         )  # fmt: skip
-    axis.set(xlabel="sparsity p (training and test)", ylabel=f"points above {against}")
+    axis.set(
+        xlim=(-0.03, 0.98),
+        xlabel="sparsity p (training and test)",
+        ylabel=f"points above {against}",
+    )
     axis.legend()
     told = "; ".join(
         f"{network} from {min(100 * c.mean for c in s.values()):+.1f} to "

@@ -294,7 +294,8 @@ def _grid_table(
     for p in grid.sparsities:
         cells = {network: summaries[network].get(p) for network in grid.networks}
         marks = {network: " †" if (network, p) in stale else "" for network in grid.networks}
-        n = sorted({summary.n if summary else 0 for summary in cells.values()})
+        shown = [summary for network, summary in cells.items() if network in headings]
+        n = sorted({summary.n if summary else 0 for summary in shown})
         seeds = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
         rows.append([f"{p:g}", seeds, *row(p, cells, marks)])
     found = records.load(experiment, protocol)

@@ -66,8 +66,9 @@ def in_words(protocol: str) -> str:
             if difference.n == 1
             else difference_in_words(difference)
         )
+        shown = f"with {100 * p:g} % of the pixels missing" if p else "on whole images"
         told.append(
-            f"with {100 * p:g} % of the pixels missing ConvNet reaches "
+            f"{shown} ConvNet reaches "
             f"{spread(summarise(plain.values()))}, SparseConvNet-kept, the source's, "
             f"{spread(summarise(sparse.values()))} ({how})"
         )
@@ -260,7 +261,10 @@ def compounding_table() -> str:
         table = source_accuracy(SPARSE, p, CLAIM)
         row = {
             "p": f"{p:g}",
-            "pixels left": f"{100 * left_at(p):.2g}{NO_BREAK}%",
+            "pixels left": np.format_float_positional(
+                100 * left_at(p), precision=2, fractional=False, trim="-"
+            )
+            + f"{NO_BREAK}%",
             "its notebook": percent(printed()[p]),
             "its Table 4": "–" if table is None else percent(table),
         }
@@ -319,8 +323,8 @@ def compounding_figure() -> str:
     return figures.as_html(
         figure,
         "The source's accuracies of SparseConvNet, one run each: against the sparsity that it "
-        "names (left), and against the share of pixels that its code leaves (right), if Table 4 "
-        "had masked whole images.",
+        "names (left), and against the share of pixels left (right), which for its notebook is "
+        "what compounding masks leave and for Table 4 is taken to be 1 − p.",
         "Two charts. Against the sparsity named, the notebook's accuracies fall far below those of "
         "Table 4; against the pixels that are left, they stay high down to a few per cent.",
     )
@@ -566,8 +570,8 @@ def errors_in_words(protocol: str) -> str:
             )
     if not told:
         return "Not run yet at both sparsities."
-    large = sorted(found, key=lambda c: c.test)[-LARGE:]
-    share = sum(c.test for c in large) / images
+    tests = pandas.Series([e.label for e in caltech.read_manifest() if e.part == "test"])
+    share = tests.value_counts().iloc[:LARGE].sum() / len(tests)
     return (
         f"The {LARGE} largest classes hold {percent(share)} of the test images. {'; '.join(told)} "
         f"({_seeds_in_words(protocol)})."
@@ -630,22 +634,20 @@ def layouts_table() -> str:
 
 
 def layouts_in_words() -> str:
-    """Which of the variants is fastest here."""
+    """How the variants compare, and why trainings are done as they are."""
     measured = layouts.load()
     if measured is None:
         return "It has not been measured yet."
-    fastest = {
-        network: min(
-            (row for row in measured["rows"] if row["network"] == network),
-            key=lambda row: row["time_ratio"],
-        )["variant"]
-        for network in layouts.NETWORKS
-    }
-    told = "; ".join(f"{network}: {variant}" for network, variant in fastest.items())
+    first, *others = layouts.VARIANTS
+    told = []
+    for variant in others:
+        rows = [row for row in measured["rows"] if row["variant"] == variant]
+        low, high = min(r["time_ratio_low"] for r in rows), max(r["time_ratio_high"] for r in rows)
+        told.append(f"in {variant}, {low:.2f} to {high:.2f}")
     return (
-        f"The fastest step on {measured['device']}: {told}. Trainings are done in float32 with the "
-        "channels first, so that a processor does not decide what a number means; "
-        "`precision=bfloat16` behind the protocol's name changes it."
+        f"A step takes, in times of one in {first} with the channels first, {'; '.join(told)} "
+        f"({measured['device']}). Trainings are done in {first} with the channels first; "
+        "precision=bfloat16, behind a comma in a protocol's name, changes that."
     )
 
 
