@@ -35,6 +35,7 @@ from sparseconv_lib.study import (
     records,
     report,
     report_caltech,
+    report_classes,
     runner,
 )
 from sparseconv_lib.study.protocol import (
@@ -164,16 +165,16 @@ display(HTML(report_caltech.scaling_table()))
 # ## Where are the errors?
 
 # %% tags=["remove-input", "chapter"]
-display(HTML(report.paragraph(report_caltech.errors_in_words(protocol))))
+display(HTML(report.paragraph(report_classes.errors_in_words(protocol))))
 
 # %% tags=["hide-input", "chapter"]
-display(HTML(report_caltech.size_table(protocol)))
+display(HTML(report_classes.size_table(protocol)))
 
 # %% tags=["hide-input", "chapter"]
-display(HTML(report_caltech.class_figure(protocol)))
+display(HTML(report_classes.class_figure(protocol)))
 
 # %% tags=["hide-input", "chapter"]
-display(HTML(report_caltech.lost_table(protocol)))
+display(HTML(report_classes.lost_table(protocol)))
 
 # %% [markdown]
 # ## Photographs with missing pixels

@@ -44,6 +44,7 @@ STUDY = [
         "report_forensics",
         "report_batch_norm",
         "report_caltech",
+        "report_classes",
         "cli",
     ),
 ]

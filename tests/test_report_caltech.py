@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_records import a_record
 
-from sparseconv_lib.study import caltech, records, report, report_caltech
+from sparseconv_lib.study import caltech, records, report, report_caltech, report_classes
 from sparseconv_lib.study.grid import EXPERIMENTS, SOURCE_NETWORKS, grid_of
 from sparseconv_lib.study.protocol import preset
 
@@ -70,11 +70,11 @@ def cells(html):
 def test_with_nothing_run_everything_says_so(recorded):
     told = [
         report_caltech.in_words("as_written"),
-        report_caltech.errors_in_words("as_written"),
+        report_classes.errors_in_words("as_written"),
         report_caltech.epochs_figure(),
-        report_caltech.class_figure("as_written"),
-        report_caltech.size_table("as_written"),
-        report_caltech.lost_table("as_written"),
+        report_classes.class_figure("as_written"),
+        report_classes.size_table("as_written"),
+        report_classes.lost_table("as_written"),
         report_caltech.speed_table(),
         report_caltech.provenance_in_words(),
     ]
@@ -140,15 +140,15 @@ def test_accuracy_by_class_is_counted_on_that_classes_images(recorded):
         *(a_caltech_record(n, 0.8, s, correct=ships) for n in SOURCE_NETWORKS for s in (0, 1)),
         a_caltech_record(PLAIN, 0.8, 2),  # not at the other sparsity, so left out
     )
-    found = {c.name: c for c in report_caltech.by_class("as_written", PLAIN, (0.0, 0.8))}
+    found = {c.name: c for c in report_classes.by_class("as_written", PLAIN, (0.0, 0.8))}
     assert len(found) == 101
     assert found["schooner"].accuracy == {0.0: 0.0, 0.8: 1.0}
     assert found["anchor"].accuracy == {0.0: 1.0, 0.8: 0.0}
     assert (found["schooner"].train, found["schooner"].test) == (50, int(ships.sum()))
     assert sum(c.train for c in found.values()) == 6941
-    rows = cells(report_caltech.lost_table("as_written"))
+    rows = cells(report_classes.lost_table("as_written"))
     assert len(rows) == 10 and "schooner" not in {row["class"] for row in rows}
-    sizes = cells(report_caltech.size_table("as_written"))
+    sizes = cells(report_classes.size_table("as_written"))
     assert [
         sum(int(r["classes"]) for r in sizes if r["network"] == n) for n in SOURCE_NETWORKS
     ] == [
@@ -156,7 +156,7 @@ def test_accuracy_by_class_is_counted_on_that_classes_images(recorded):
         101,
     ]
     assert sum(int(r["test images"].replace(",", "")) for r in sizes) == 2 * 1736
-    told = report_caltech.errors_in_words("as_written")
+    told = report_classes.errors_in_words("as_written")
     _, counts = np.unique(LABELS, return_counts=True)
     share = np.sort(counts)[-4:].sum() / 1736
     assert told.startswith(
@@ -234,5 +234,5 @@ def test_the_figures_draw(recorded):
     drawn = report_caltech.epochs_figure()
     assert "<img" in drawn and f"50 epochs end at {100 * 49 / 60:.1f} %, n = 1" in drawn
     assert "not been run" not in drawn
-    for figure in (report_caltech.class_figure("as_written"), report_caltech.compounding_figure()):
+    for figure in (report_classes.class_figure("as_written"), report_caltech.compounding_figure()):
         assert "<img" in figure and "<figcaption>" in figure
