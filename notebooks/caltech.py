@@ -146,7 +146,8 @@ display(HTML(report_caltech.compounding_figure()))
 # ## Has it converged after ten epochs?
 #
 # The source's Figure 7 trains ConvNet on whole images for fifty epochs. Here
-# the ten epochs of the protocol, and the fifty where they have been run.
+# the ten epochs of the protocol, and the fifty, which keep its last learning
+# rate, where they have been run.
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_caltech.epochs_figure()))

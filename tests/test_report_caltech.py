@@ -97,6 +97,14 @@ def test_one_of_table_4s_differences_lies_beyond_chance_and_none_after_correctio
     told = report_caltech.noise_in_words()
     assert told.startswith("9 of the 10 differences") and "p = 0.5 (−4.26 points)" in told
     assert told.endswith("for having looked at ten: none.")
+    # Of the same images, of which networks agree on most, chance allows less.
+    alike = np.arange(1736) % 10 < 6
+    other = alike ^ (np.arange(1736) % 20 == 0)
+    recorded(
+        a_caltech_record(PLAIN, 0.8, correct=alike), a_caltech_record(KEPT, 0.8, correct=other)
+    )
+    told = report_caltech.noise_in_words()
+    assert "beyond which lie p = 0.5, uncorrected" in told
 
 
 def test_differences_are_told_by_seed_and_by_image(recorded):

@@ -166,7 +166,7 @@ BEYOND: dict[str, tuple[tuple[str, str, str, str], ...]] = {
         (
             "Faces and Faces_easy",
             SILENT,
-            "435 photographs under two labels, each copy on either side of the split",
+            "435 photographs under two labels, each copy drawn by itself",
             "both copies on one side, except with a split drawn by the seed",
         ),
         (

@@ -82,7 +82,7 @@ def masked_pictures(image: np.ndarray, masks: dict[float, np.ndarray], label: st
         axis.set_title(f"p = {sparsity:g}", fontsize=10)
         axis.set_axis_off()
     levels = ", ".join(f"{p:g}" for p in masks)
-    missing = "black, as the network sees them" if photograph else "blue here; the network sees 0"
+    missing = "black" if photograph else "blue here; the network sees 0"
     return as_html(
         figure,
         f"A test image, {label}, at p = {levels}. Missing pixels are {missing}.",

@@ -14,8 +14,8 @@ def usable_cores() -> int:
 def keep_freed_memory() -> None:
     """Lets processes that start from now on keep the memory they free; they inherit it.
 
-    Else glibc returns every large tensor to the system, which clears the pages of the next one:
-    with the images of Caltech-101 a third of the time. Other systems do not read these variables.
+    Else glibc returns every large tensor to the system, which clears the pages of the next one
+    before it is used. Other systems do not read these variables.
     """
     os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
     os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 40))

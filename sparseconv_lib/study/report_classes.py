@@ -9,7 +9,7 @@ import pandas
 
 from sparseconv_lib.study import caltech, figures, records
 from sparseconv_lib.study.grid import SOURCE_NETWORKS
-from sparseconv_lib.study.report import as_html, percent
+from sparseconv_lib.study.report import as_html, percent, signed
 from sparseconv_lib.study.report_caltech import SPARSE, accuracies, of
 
 
@@ -73,6 +73,8 @@ def class_figure(protocol: str) -> str:
                 markerfacecolor=face, label=f"p = {p:g}", alpha=0.8,
             )  # fmt: skip
         axis.set(xscale="log", xlabel="training images of the class", title=network)
+        axis.set_xticks([30, 60, 150, 300, 600], ["30", "60", "150", "300", "600"])
+        axis.minorticks_off()
         axis.legend(loc="lower right")
     axes[0].set_ylabel("accuracy of the class (%)")
     return figures.as_html(
@@ -115,7 +117,7 @@ def size_table(protocol: str) -> str:
                     "test images": images,
                     "p = 0": percent(accuracy[WHOLE]),
                     "p = 0.8": percent(accuracy[SPARSER]),
-                    "lost": f"{100 * (accuracy[WHOLE] - accuracy[SPARSER]):.1f}",
+                    "lost": signed(100 * (accuracy[WHOLE] - accuracy[SPARSER]), 1),
                 }
             )
     if not rows:
