@@ -113,7 +113,7 @@ if training:
     dataset = data.load("mnist")
     train, test = len(dataset.train_labels), len(dataset.test_labels)
     print(f"{train:,} training images, {test:,} test images")
-    example = figures.masked_digits(
+    example = figures.masked_pictures(
         *runner.masked_example(dataset, knobs, first, (0.0, 0.5, 0.8))
     )
 else:

@@ -107,10 +107,11 @@ class ClassificationNet(nn.Module):
                     mask = max_pool_mask(mask, 2)
             else:
                 x = convolution(x)
+            # ReLU and max pooling commute; in this order there is a quarter for ReLU to do.
             if self.block_order == "text":
-                x = F.max_pool2d(F.relu(norm(x)), 2)
+                x = F.relu(F.max_pool2d(norm(x), 2))
             else:
-                x = norm(F.max_pool2d(F.relu(x), 2))
+                x = norm(F.relu(F.max_pool2d(x, 2)))
         x = x.flatten(1)
         for layer in self.linear[:-1]:
             x = F.relu(layer(x))

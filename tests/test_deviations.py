@@ -8,35 +8,38 @@ from sparseconv_lib.study import deviations
 from sparseconv_lib.study.protocol import PRESETS, Protocol
 
 
-def test_every_field_has_a_row_with_text_code_and_ours():
-    rows = {row.name: row for row in deviations.rows()}
+@pytest.mark.parametrize("dataset", PRESETS)
+def test_every_field_has_a_row_with_text_code_and_ours(dataset):
+    rows = {row.name: row for row in deviations.rows(dataset)}
     for knob in fields(Protocol):
         row = rows[knob.name]
         assert row.meaning == knob.metadata["meaning"]
         assert row.text
         assert row.code
-        assert set(row.ours) == set(PRESETS)
+        assert set(row.ours) == set(PRESETS[dataset])
 
 
 @pytest.mark.parametrize("table", ["TEXT", "CODE"])
 def test_a_field_without_a_row_stops(table, monkeypatch):
-    said = dict(getattr(deviations, table))
-    del said["momentum"]
-    monkeypatch.setattr(deviations, table, said)
+    monkeypatch.delitem(getattr(deviations, table)["mnist"], "momentum")
     with pytest.raises(ValueError, match=f"{table}.*momentum"):
-        deviations.rows()
+        deviations.rows("mnist")
+    assert deviations.rows("caltech101")
 
 
 def test_a_row_without_a_field_stops(monkeypatch):
-    monkeypatch.setattr(deviations, "TEXT", {**deviations.TEXT, "colour": "blue"})
+    monkeypatch.setitem(deviations.TEXT["mnist"], "colour", "blue")
     with pytest.raises(ValueError, match="colour"):
-        deviations.rows()
+        deviations.rows("mnist")
 
 
 def test_ours_is_read_from_the_presets():
-    rows = {row.name: row for row in deviations.rows()}
+    rows = {row.name: row for row in deviations.rows("mnist")}
     assert rows["batch_size"].ours == {
-        name: str(preset.batch_size) for name, preset in PRESETS.items()
+        name: str(preset.batch_size) for name, preset in PRESETS["mnist"].items()
     }
     assert rows["batch_norm"].ours["as_written"] == "yes"
     assert rows["learning_rates"].ours["fair"] == "0.001, 0.003, 0.01, 0.03, 0.1"
+    rows = {row.name: row for row in deviations.rows("caltech101")}
+    assert rows["compounding"].ours["as_coded"] == rows["compounding"].ours["compounding"] == "yes"
+    assert rows["drop_after"].ours["as_written"] == "5"

@@ -33,8 +33,8 @@ def words(measured, source=SOURCE):
 
 def test_there_are_eight_settings_and_two_of_them_are_presets():
     assert len(set(SETTINGS)) == 8
-    assert AS_WRITTEN.protocol == PRESETS["as_written"]
-    assert AS_CODED.protocol == PRESETS["as_coded"]
+    assert AS_WRITTEN.protocol == PRESETS["mnist"]["as_written"]
+    assert AS_CODED.protocol == PRESETS["mnist"]["as_coded"]
     assert {AS_WRITTEN, AS_CODED} <= set(SETTINGS)
 
 

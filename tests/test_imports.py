@@ -16,8 +16,17 @@ LIBRARY = ["masks", "layers", "networks", "resnet"]
 # Those before `data` know nothing of the study, and everyone may use them.
 STUDY = [
     *("paths", "torchvision_compat", "errors", "provenance", "processes", "notebooks"),
-    *("data", "protocol", "training", "mask_spread", "denominators"),
-    *("records", "grid", "probe", "runner", "sweep"),
+    *(
+        "data_error",
+        "caltech",
+        "data",
+        "protocol",
+        "training",
+        "mask_spread",
+        "denominators",
+        "layouts",
+    ),
+    *("records", "grid", "probe", "examples", "runner", "sweep"),
     *(
         "statistics",
         "claims",
@@ -28,7 +37,16 @@ STUDY = [
         "forensics",
         "deviations",
     ),
-    *("figures", "report", "report_maths", "report_forensics", "report_batch_norm", "cli"),
+    *(
+        "figures",
+        "report",
+        "report_maths",
+        "report_forensics",
+        "report_batch_norm",
+        "report_caltech",
+        "report_classes",
+        "cli",
+    ),
 ]
 
 

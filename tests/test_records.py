@@ -177,7 +177,7 @@ plausible = st.fixed_dictionaries(
         "network": st.sampled_from(NETWORKS),
         "sparsity": st.integers(0, 99).map(lambda n: n / 100),
         "seed": st.integers(0, 10**6),
-        "protocol": st.sampled_from(sorted(PRESETS)),
+        "protocol": st.sampled_from(sorted(PRESETS["mnist"])),
         "curve": st.lists(finite, max_size=40),
         "epochs": st.lists(
             st.fixed_dictionaries(
@@ -209,7 +209,7 @@ def test_what_is_written_is_read(fields, accuracy):
         assert again.key == record.key
         assert again.accuracy == pytest.approx(accuracy, rel=1e-6)
         assert records.load("mnist", folder=Path(folder)) == [again]
-        assert again.protocol == PRESETS[fields["protocol"]]
+        assert again.protocol == PRESETS["mnist"][fields["protocol"]]
         assert files(Path(folder)) == [path]
 
 

@@ -9,8 +9,8 @@ import torch
 from test_records import seven_digits
 
 from sparseconv_lib.networks import NETWORKS
-from sparseconv_lib.study import data, provenance, records, runner, training
-from sparseconv_lib.study.protocol import Protocol
+from sparseconv_lib.study import data, examples, provenance, records, runner, training
+from sparseconv_lib.study.protocol import Protocol, preset
 from sparseconv_lib.study.records import Key
 from sparseconv_lib.study.training import Images, draw_masks
 
@@ -227,9 +227,50 @@ def test_a_worker_that_fails_fails_the_page():
 
 def test_masked_example_shows_what_the_test_sees():
     image, masks, label = runner.masked_example(IMAGES, TINY, 0, (0.0, 0.5, 0.8))
-    assert np.array_equal(image, IMAGES.test_images[0, 0].numpy())
-    assert label == int(IMAGES.test_labels[0])
+    assert np.array_equal(image, IMAGES.test_images[0].numpy())
+    assert label == str(int(IMAGES.test_labels[0]))
     test = Images(IMAGES.test_images, IMAGES.test_labels)
     for p, mask in masks.items():
         assert np.array_equal(mask, draw_masks(TINY, test, p, 0, "test")[0, 0].numpy())
     assert masks[0.0].all() and (masks[0.8] <= masks[0.5]).all()
+
+
+def test_a_photograph_leaves_a_small_example_and_which_images_were_right(stage):
+    protocol = dataclasses.replace(preset("as_written", "caltech101"), epochs=1, batch_size=8)
+    photographs = dataclasses.replace(data.synthetic("caltech101", images=12), example=2)
+    keys = [Key("caltech", "as_written", "SparseConvNet-kept", 0.5, seed) for seed in (0, 1)]
+    first, second = runner.run(keys, protocol, photographs, processes=1).values()
+    path = keys[0].path(stage).with_suffix(".npz")
+    assert list(stage.rglob("*.npz")) == [path] and path.stat().st_size < 60_000
+    example = examples.read(path)
+    test = Images(photographs.test_images, photographs.test_labels)
+    assert np.array_equal(example.mask, draw_masks(protocol, test, 0.5, 0, "test")[2, 0].numpy())
+    assert example.image.shape == (3, 224, 224) and example.image.dtype == np.uint8
+    told = example.image.astype(float) - photographs.test_images[2].numpy()
+    assert np.abs(told).mean() < 40  # JPEG, of a picture that is mostly noise
+    assert example.label == int(photographs.test_labels[2])
+    for record in (first, second):
+        assert record.correct_at(0.5).shape == (3,)
+        assert record.correct_at(0.5).mean() == pytest.approx(record.accuracy)
+        assert record.correct_at(0.8) is None
+    assert examples.read(path.with_name("none.npz")) is None
+
+
+def test_a_split_by_seed_leaves_neither(stage):
+    protocol = dataclasses.replace(
+        preset("as_coded", "caltech101"), epochs=1, batch_size=8, compounding=False
+    )
+    key = Key("caltech", "as_coded", "ConvNet", 0.5, 0)
+    (record,) = runner.run([key], protocol, data.synthetic("caltech101", images=8)).values()
+    assert record.content["identity"]["split"] == "by_seed" and "correct" not in record.content
+    assert not list(stage.rglob("*.npz"))
+
+
+def test_workers_map_a_data_set_that_is_a_file(monkeypatch):
+    """Its pixels would not fit through a pipe: each worker loads it by name."""
+    asked = []
+    monkeypatch.setattr(data, "load", lambda name: asked.append(name) or IMAGES)
+    runner._start_worker("caltech101", None)
+    assert asked == ["caltech101"] and runner._worker_dataset is IMAGES
+    runner._start_worker(IMAGES, None)
+    assert asked == ["caltech101"] and runner._worker_dataset is IMAGES

@@ -218,3 +218,23 @@ def test_pairing_ignores_order_and_extra_seeds(a, data):
     keys = data.draw(st.permutations(sorted(a)))
     b = {k: a[k] for k in keys} | {100: 0.5}
     assert statistics.paired(a, b) == [0.0] * len(a)
+
+
+@pytest.mark.parametrize("a, b, n", [(0.5927, 0.5501, 1736), (0.9, 0.4, 50), (0.5, 0.5, 10)])
+def test_unpaired_proportions_are_statsmodels(a, b, n):
+    from statsmodels.stats.proportion import confint_proportions_2indep, test_proportions_2indep
+
+    counts = round(a * n), n, round(b * n), n
+    a, b = counts[0] / n, counts[2] / n
+    half, p = statistics.unpaired_proportions(a, b, n)
+    low, high = confint_proportions_2indep(*counts, method="wald")
+    assert (a - b - half, a - b + half) == pytest.approx((low, high))
+    assert p == pytest.approx(test_proportions_2indep(*counts, method="wald").pvalue)
+
+
+def test_unpaired_proportions_at_the_ends():
+    assert statistics.unpaired_proportions(1.0, 1.0, 10) == (0.0, 1.0)
+    assert statistics.unpaired_proportions(1.0, 0.0, 10) == (0.0, 0.0)
+    for bad in ((1.2, 0.5, 10), (0.5, -0.1, 10), (0.5, 0.5, 0)):
+        with pytest.raises(ValueError, match="two shares"):
+            statistics.unpaired_proportions(*bad)

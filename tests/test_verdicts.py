@@ -1,12 +1,14 @@
 """The registered rules: the committed file, and what judge() makes of invented accuracies."""
 
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sparseconv_lib.study import claims, verdicts
+from sparseconv_lib.study.grid import dataset_of, grid_of
+from sparseconv_lib.study.protocol import full_name
 
 FILE = Path(__file__).resolve().parents[1] / "results" / "verdicts.toml"
 REGISTER = claims.load(FILE)
@@ -102,16 +104,21 @@ def test_the_sources_sparse_network_is_the_kept_one():
             assert "SparseConvNet" not in claim.networks
 
 
-def test_protocols_of_mnist_claims_exist():
-    protocol = pytest.importorskip("sparseconv_lib.study.protocol")
-    knobs = {knob.name for knob in fields(protocol.Protocol)}
+@pytest.mark.parametrize("experiment", ["mnist", "caltech"])
+def test_the_trainings_of_claims_are_in_the_grid(experiment):
     for claim in REGISTER.claims:
-        if claim.experiment == "mnist":
-            others = {c.minuend.protocol for c in claim.contrasts()} - {None}
-            for name in (claim.protocol, *others):
-                preset, *changes = name.split(", ")
-                assert preset in protocol.PRESETS
-                assert {change.split("=")[0] for change in changes} <= knobs
+        if claim.experiment != experiment:
+            continue
+        cells = {cell for c in claim.contrasts() for cell in (c.minuend, c.subtrahend) if cell}
+        needed = {(cell.protocol or claim.protocol, cell.network, cell.train) for cell in cells}
+        if claim.rule.type == "prediction":
+            sparsities = claim.source.sparsities
+            needed |= {(claim.protocol, n, p) for n in claim.networks for p in sparsities}
+        for protocol, network, sparsity in needed:
+            assert full_name(protocol, dataset_of(experiment)) == protocol
+            grid = grid_of(experiment, protocol)
+            assert network in grid.networks and sparsity in grid.sparsities
+            assert grid.seeds >= claim.rule.minimum_n
 
 
 # Judging ------------------------------------------------------------------------------------

@@ -127,24 +127,27 @@ class SeenBefore(Generated):
 
 
 class Deviations(Generated):
-    """Every choice of a training: the text, the code, and each of our presets."""
+    """Every choice of a training on a data set: the text, the code, and each of our presets."""
+
+    required_arguments = 1
 
     def content_nodes(self) -> list[nodes.Node]:
-        body = []
-        for row in deviations.rows():
+        dataset = self.arguments[0]
+        presets, body = PRESETS[dataset], []
+        for row in deviations.rows(dataset):
             name: Cell = [nodes.Text(row.name)]
             if row.meaning == row.name:
                 name = [nodes.literal("", row.name)]
             elif row.meaning:
                 name = [nodes.literal("", row.name), nodes.Text(f": {row.meaning}")]
             said = [self.markdown(text) for text in (row.text, row.code)]
-            ours = [self.markdown(row.ours[preset]) for preset in PRESETS]
+            ours = [self.markdown(row.ours[preset]) for preset in presets]
             body.append([name, *said, *ours])
-        headers = ["Choice", "Text", "Code", *PRESETS]
-        known = body[: -len(deviations.BEYOND)]
-        beyond = [row[:4] for row in body[-len(deviations.BEYOND) :]]
+        headers = ["Choice", "Text", "Code", *presets]
+        beyond_from = len(body) - len(deviations.BEYOND[dataset])
+        known, beyond = body[:beyond_from], [row[:4] for row in body[beyond_from:]]
         return [
-            table("deviations", headers, [4, 4, 4, *[2] * len(PRESETS)], known),
+            table("deviations", headers, [4, 4, 4, *[2] * len(presets)], known),
             table("beyond", ["Beyond the protocol", "Text", "Code", "Ours"], [3] * 4, beyond),
         ]
 

@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     known = ", ".join(EXPERIMENTS)
 
     data = commands.add_parser("data", help="fetch a data set into the user's cache, and check it")
-    data.add_argument("dataset", help="mnist")
+    data.add_argument("dataset", help="mnist, caltech101")
 
     sweep = commands.add_parser(
         "sweep",
@@ -76,9 +76,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser(
         "measure",
-        help="time the ways to count observed pixels, for the chapter on the maths",
-        description="Measures three denominators of Eq. 1 side by side and replaces "
-        "results/denominators.json. Nothing else should run meanwhile.",
+        help="time the ways to count observed pixels and to train on photographs, for the book",
+        description="Measures three denominators of Eq. 1 side by side, and a training step on "
+        "photographs in two orders of the channels and two precisions, and replaces "
+        "results/denominators.json and results/layouts.json. Nothing else should run meanwhile.",
     )
     return parser
 
@@ -162,7 +163,7 @@ def _probe(arguments: argparse.Namespace) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from sparseconv_lib.study import denominators
+    from sparseconv_lib.study import denominators, layouts
 
     measured = denominators.measure()
     denominators.save(measured)
@@ -172,6 +173,14 @@ def _measure(arguments: argparse.Namespace) -> int:
             f"({row['time_ratio_low']:.2f} to {row['time_ratio_high']:.2f})"
         )
     print(f"kept in {denominators.MEASURED.name}; {measured['rounds']} rounds")
+    measured = layouts.measure()
+    layouts.save(measured)
+    for row in measured["rows"]:
+        print(
+            f"{row['network']}, {row['variant']}: {row['images_a_second']:.0f} images/s, "
+            f"{row['time_ratio']:.2f} times the time of float32"
+        )
+    print(f"kept in {layouts.MEASURED.name}; {measured['rounds']} rounds")
     return 0
 
 

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from sparseconv_lib.study import paths
-from sparseconv_lib.study.errors import OneLineError
+from sparseconv_lib.study.data_error import DataError
 
 MNIST_SHA256 = {  # of the four raw IDX files, in the order in which they enter the identity
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -46,16 +46,13 @@ PACKAGE_SECONDS = 300.0
 NETWORK_ERRORS = (OSError, http.client.HTTPException)
 
 
-class DataError(OneLineError, RuntimeError):
-    """A data file is missing or broken; the message says what was tried and what to do."""
-
-
 @dataclass(frozen=True)
 class Dataset:
     """Images and labels, split into training and test.
 
     Images are uint8 (N, C, H, W) from 0 to 255, labels int64 (N,), indices into `classes`.
-    `identity` is a sha256, in hexadecimal, over the sha256 sums of the four parts.
+    `identity` is a sha256, in hexadecimal, over the sha256 sums of the files; `split` names the
+    split; `example` is the test image that chapters show.
     """
 
     name: str
@@ -65,12 +62,15 @@ class Dataset:
     test_labels: torch.Tensor
     classes: tuple[str, ...]
     identity: str
+    split: str = "standard"
+    example: int = 0
 
 
 def load(name: str = "mnist") -> Dataset:
     """The data set of that name, fetched where this machine does not have it yet.
 
     "mnist": 60,000 training and 10,000 test images, 1×28×28.
+    "caltech101": 6,941 training and 1,736 test images, 3×224×224, of 101 classes.
     Raises ValueError for an unknown name, DataError where no source gave the whole data.
     """
     return _named(_LOADERS, name)()
@@ -175,9 +175,32 @@ def _load_mnist() -> Dataset:
     )
 
 
+def _load_caltech() -> Dataset:
+    from sparseconv_lib.study import caltech  # slower to import than MNIST is to load
+
+    entries = caltech.read_manifest()
+    classes = caltech.classes(entries)
+    pixels = torch.from_numpy(caltech.load_pixels(entries))
+    labels = torch.tensor([classes.index(entry.label) for entry in entries])
+    train = sum(entry.part == "train" for entry in entries)  # they stand first
+    ship = next(i for i, entry in enumerate(entries[train:]) if entry.label == "schooner")
+    return Dataset(
+        "caltech101",
+        pixels[:train],
+        labels[:train],
+        pixels[train:],
+        labels[train:],
+        classes,
+        caltech.identity(entries),
+        f"stratified-{caltech.split_identity(entries)}",
+        ship,
+    )
+
+
 _DIGITS = tuple("0123456789")
-_LOADERS: dict[str, Callable[[], Dataset]] = {"mnist": _load_mnist}
-_SHAPES = {"mnist": (1, 28, 28)}
+_LOADERS: dict[str, Callable[[], Dataset]] = {"mnist": _load_mnist, "caltech101": _load_caltech}
+MAPPED = ("caltech101",)  # mapped from one file by every process that loads it
+_SHAPES = {"mnist": (1, 28, 28), "caltech101": (3, 224, 224)}
 
 
 # Finding files: what is read is checked in memory, and handed on as what was checked.

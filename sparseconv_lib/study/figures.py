@@ -45,42 +45,49 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **m
         return figure, figure.subplots(rows, columns, **more)
 
 
-def as_html(figure: Figure, caption: str, alt: str) -> str:
+def as_html(figure: Figure, caption: str, alt: str, photographs: bool = False) -> str:
     """The figure as an HTML <figure> with its picture inside it."""
     stream = io.BytesIO()
     with matplotlib.rc_context(_RC):
         figure.savefig(stream, format="png")
-    # A palette of 64 colours makes a chart a third of its size; there are many run pages.
-    picture = Image.open(stream).convert("RGB").quantize(64)
+    picture = Image.open(stream).convert("RGB")
     stream = io.BytesIO()
-    picture.save(stream, format="png", optimize=True)
+    if photographs:
+        picture.save(stream, format="webp", quality=50)
+    else:
+        # A palette of 64 colours makes a chart a third of its size; there are many run pages.
+        picture.quantize(64).save(stream, format="png", optimize=True)
     data = base64.b64encode(stream.getvalue()).decode()
+    kind = "webp" if photographs else "png"
     width = round(figure.get_figwidth() * 96)
     return (
-        f'<figure class="chart"><img src="data:image/png;base64,{data}" width="{width}" '
+        f'<figure class="chart"><img src="data:image/{kind};base64,{data}" width="{width}" '
         f'alt="{html.escape(alt)}"><figcaption>{caption}</figcaption></figure>'
     )
 
 
-def masked_digits(image: np.ndarray, masks: dict[float, np.ndarray], label: int) -> str:
-    """Figures 2 and 3 of the source: one digit at several sparsities.
+def masked_pictures(image: np.ndarray, masks: dict[float, np.ndarray], label: str) -> str:
+    """Figures 2, 3, 6 and 9 of the source: one image at several sparsities.
 
-    image: (H, W), 0 to 255; masks: sparsity -> (H, W), True where observed.
+    image: (C, H, W), 0 to 255; masks: sparsity -> (H, W), True where observed.
     """
-    figure, axes = new_figure(2 * len(masks), 2.3, 1, len(masks), squeeze=False)
+    photograph = len(image) == 3
+    side = 2.3 if photograph else 2
+    figure, axes = new_figure(side * len(masks), side + 0.3, 1, len(masks), squeeze=False)
     for axis, (sparsity, mask) in zip(axes[0], masks.items(), strict=True):
-        # Missing pixels in a colour that no pixel has: for the network they are 0, like black.
-        shown = np.repeat(image[..., None], 3, axis=2)
-        shown[~mask] = (0, 60, 110)
+        shown = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0).copy()
+        # On a digit in a colour that no pixel has; a photograph has them all, so as it is seen.
+        shown[~mask] = 0 if photograph else (0, 60, 110)
         axis.imshow(shown)
         axis.set_title(f"p = {sparsity:g}", fontsize=10)
         axis.set_axis_off()
     levels = ", ".join(f"{p:g}" for p in masks)
+    missing = "black" if photograph else "blue here; the network sees 0"
     return as_html(
         figure,
-        f"The first test image, a {label}, at p = {levels}. Missing pixels are blue here; the "
-        "network sees 0.",
-        f"A handwritten {label} with more and more pixels missing, at p = {levels}.",
+        f"A test image, {label}, at p = {levels}. Missing pixels are {missing}.",
+        f"A picture of {label} with more and more pixels missing, at p = {levels}.",
+        photograph,
     )
 
 
@@ -169,7 +176,11 @@ def paired_differences(cells: dict[str, dict[float, Summary]], against: str, cap
             x, mean, _half_widths(by_sparsity), color=color, linestyle=line, marker=marker,
             markersize=4, linewidth=1.3, capsize=2, label=network,
         )  # fmt: skip
-    axis.set(xlabel="sparsity p (training and test)", ylabel=f"points above {against}")
+    axis.set(
+        xlim=(-0.03, 0.98),
+        xlabel="sparsity p (training and test)",
+        ylabel=f"points above {against}",
+    )
     axis.legend()
     told = "; ".join(
         f"{network} from {min(100 * c.mean for c in s.values()):+.1f} to "

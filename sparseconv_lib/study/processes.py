@@ -11,6 +11,16 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def keep_freed_memory() -> None:
+    """Lets processes that start from now on keep the memory they free; they inherit it.
+
+    Else glibc returns every large tensor to the system, which clears the pages of the next one
+    before it is used. Other systems do not read these variables.
+    """
+    os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 40))
+
+
 def end_children() -> None:
     """Ends this process's workers now, whatever they are doing."""
     for child in multiprocessing.active_children():

@@ -6,6 +6,7 @@ What every field means stands in results/README.md, which `describe` makes from 
 `python -m sparseconv_lib.study.records` prints it.
 """
 
+import base64
 import dataclasses
 import errno
 import functools
@@ -16,6 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study.errors import OneLineError
@@ -142,6 +146,14 @@ SCHEMA: dict[str, Any] = _object(
         propertyNames={"enum": ["running", "batch"]},
         additionalProperties={"type": "object", **_BY_SPARSITY},
     ),
+    correct=_field(
+        "object",
+        "test sparsity -> which test images were classified correctly: a bit each in the order of "
+        "the split's file, packed, in base64 (Caltech-101 with its committed split)",
+        optional=True,
+        minProperties=1,
+        additionalProperties={"type": "string", "pattern": "^[A-Za-z0-9+/]+=*$"},
+    ),
     images=_object(
         "number of images",
         train=_field("integer", "trained on, held-out ones included", minimum=1),
@@ -194,6 +206,14 @@ class Record:
             found = self.content.get("other_statistics", {}).get(evaluation)
         return None if found is None else {float(q): a for q, a in found.items()}
 
+    def correct_at(self, sparsity: float) -> np.ndarray | None:
+        """Which test images were classified correctly there: bool (N,); None if not kept."""
+        text = self.content.get("correct", {}).get(f"{sparsity:g}")
+        if text is None:
+            return None
+        bits = np.frombuffer(base64.b64decode(text), np.uint8)
+        return np.unpackbits(bits, count=self.content["images"]["test"]).astype(bool)
+
     @property
     def protocol(self) -> Protocol:
         knobs = self.content["knobs"]
@@ -202,6 +222,11 @@ class Record:
     @property
     def page(self) -> str:
         return self.content["provenance"]["page"]
+
+
+def pack(correct: Tensor) -> str:
+    """bool (N,) as base64 of its bits: the inverse of `Record.correct_at`."""
+    return base64.b64encode(np.packbits(correct.cpu().numpy()).tobytes()).decode()
 
 
 @functools.cache
@@ -324,7 +349,8 @@ def describe() -> str:
         "`verdicts.toml` holds the rules by which the claims are judged, `probes.json` the digits",
         "by which a change of the code is shown not to have changed the numbers. `source.toml`",
         "holds numbers of the source beyond its claims, `implementations.toml` what other public",
-        "implementations store, `denominators.json` what `sparseconv measure` measured.",
+        "implementations store, `denominators.json` and `layouts.json` what `sparseconv measure`",
+        "measured.",
         "",
         "| field | type | meaning |",
         "|---|---|---|",

@@ -4,15 +4,17 @@ import dataclasses
 import html
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-import numpy as np
 import pandas
 from torch import nn
 
 from sparseconv_lib.networks import NETWORKS, Architecture, ClassificationNet
 from sparseconv_lib.study import (
+    caltech,
     claims,
     deviations,
+    examples,
     figures,
     ledger,
     probe,
@@ -20,7 +22,7 @@ from sparseconv_lib.study import (
     records,
     tables,
 )
-from sparseconv_lib.study.grid import EXPERIMENTS, Grid, grid_of
+from sparseconv_lib.study.grid import EXPERIMENTS, Grid, dataset_of, grid_of
 from sparseconv_lib.study.paths import ROOT
 from sparseconv_lib.study.protocol import Protocol, preset
 from sparseconv_lib.study.records import Key, Record
@@ -90,13 +92,16 @@ def _parameters(module: nn.Module) -> str:
     return f"{sum(p.numel() for p in module.parameters() if p.requires_grad):,}"
 
 
-def run_table(trained: Sequence[Record], keys: Sequence[Key]) -> str:
-    """One row for each training of a page: its accuracy beside the source's, and where it ran."""
+def run_table(trained: Sequence[Record], keys: Sequence[Key], claim: str = "mnist-table-3") -> str:
+    """One row for each training of a page: its accuracy beside the source's, and where it ran.
+
+    claim: the one that holds the source's table.
+    """
     by_key = {record.key: record for record in trained}
     rows = []
     where_from: set[str] = set()
     for key in keys:
-        source = source_accuracy(key.network, key.sparsity)
+        source = source_accuracy(key.network, key.sparsity, claim)
         row = {"network": key.network, "seed": key.seed}
         if key in by_key:
             content = by_key[key].content
@@ -106,6 +111,7 @@ def run_table(trained: Sequence[Record], keys: Sequence[Key]) -> str:
                 "source": percent(source) if source is not None else "–",
                 "last training loss": f"{content['epochs'][-1]['loss']:.4f}",
                 "seconds": f"{where['seconds']:.0f}",
+                "images/s": f"{images_a_second(by_key[key]):,.0f}",
             }
             where_from.add(f"{where['device']}; commit {_short(where['commit'])}")
         else:
@@ -114,8 +120,17 @@ def run_table(trained: Sequence[Record], keys: Sequence[Key]) -> str:
     return as_html(
         pandas.DataFrame(rows).fillna("–"),
         f"Test accuracy at p = {keys[0].sparsity:g} after training at the same p. "
-        f"The source has one run of each network. {' / '.join(sorted(where_from))}",
+        "The source has one run of each network. Images a second are those trained on, testing "
+        f"after each epoch included. {' / '.join(sorted(where_from))}",
     )
+
+
+def images_a_second(record: Record) -> float:
+    """Training images, each counted in every epoch, over the seconds of training and testing."""
+    content = record.content
+    epochs = sum(candidate["epochs"] for candidate in content["candidates"])
+    trained_on = content["images"]["train"] - content["knobs"].get("held_out", 0)
+    return epochs * trained_on / content["provenance"]["seconds"]
 
 
 def _short(commit: str) -> str:
@@ -143,17 +158,29 @@ def source_accuracy(network: str, sparsity: float, claim: str = "mnist-table-3")
 def recorded_example(
     experiment: str, protocol: str, sparsities: Sequence[float], network: str = NETWORKS[0]
 ) -> str:
-    """The first test image with its masks, as the runs of seed 0 left them beside their records."""
-    masks, image, label = {}, None, 0
-    for p in sparsities:
-        path = Key(experiment, protocol, network, p, 0).path().with_suffix(".npz")
-        if path.exists():
-            with np.load(path, allow_pickle=False) as example:
-                image, label = example["image"][0], int(example["label"])
-                masks[p] = example["mask"]
-    if image is None:
+    """One test image with its masks, as the runs of seed 0 left them beside their records."""
+    found = {
+        p: example
+        for p in sparsities
+        if (example := examples.read(example_path(experiment, protocol, network, p)))
+    }
+    if not found:
         return f"<p>No run of {protocol} has left an example yet.</p>"
-    return figures.masked_digits(image, masks, label)
+    one = next(iter(found.values()))
+    masks = {p: example.mask for p, example in found.items()}
+    return figures.masked_pictures(one.image, masks, class_names(experiment)[one.label])
+
+
+def example_path(experiment: str, protocol: str, network: str, sparsity: float) -> Path:
+    """Where a training of seed 0 leaves its example."""
+    return Key(experiment, protocol, network, sparsity, 0).path().with_suffix(".npz")
+
+
+def class_names(experiment: str) -> tuple[str, ...]:
+    """The classes of an experiment's data set, without the data."""
+    if dataset_of(experiment) == "mnist":
+        return tuple("0123456789")
+    return caltech.classes(caltech.read_manifest())
 
 
 def spread(summary: Summary) -> str:
@@ -267,7 +294,8 @@ def _grid_table(
     for p in grid.sparsities:
         cells = {network: summaries[network].get(p) for network in grid.networks}
         marks = {network: " †" if (network, p) in stale else "" for network in grid.networks}
-        n = sorted({summary.n if summary else 0 for summary in cells.values()})
+        shown = [summary for network, summary in cells.items() if network in headings]
+        n = sorted({summary.n if summary else 0 for summary in shown})
         seeds = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
         rows.append([f"{p:g}", seeds, *row(p, cells, marks)])
     found = records.load(experiment, protocol)
@@ -282,7 +310,10 @@ def _made_by_other_code(experiment: str, protocol: str) -> set[tuple[str, float]
         (record.key.network, record.key.sparsity)
         for record in records.load(experiment, protocol)
         if not probe.same_numbers(
-            record.content["identity"]["code"], record.key.protocol, record.key.network
+            record.content["identity"]["code"],
+            record.protocol.dataset,
+            record.key.protocol,
+            record.key.network,
         )
     }
 
@@ -353,13 +384,13 @@ def verdict_table(experiment: str | None = None) -> str:
     return as_html(pandas.DataFrame(rows), "Verdicts, by the rules committed before the first run.")
 
 
-def probe_report(protocol: str) -> str:
+def probe_report(protocol: str, dataset: str = "mnist") -> str:
     """Whether a short training of each network gives today the digits that are committed."""
     committed = probe.load().get(provenance.code_identity(), {})
     lines = []
     for network in NETWORKS:
-        digits = probe.run(preset(protocol), network)
-        name = f"{protocol}/{network}"
+        digits = probe.run(preset(protocol, dataset), network)
+        name = probe.probe_name(dataset, protocol, network)
         if name not in committed:
             told = "no digits are committed for this code; run `sparseconv probe`"
         elif probe.agree(digits, committed[name]):

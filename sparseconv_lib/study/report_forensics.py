@@ -315,7 +315,7 @@ def provenance_in_words() -> str:
         return "None of this chapter's own trainings has been run yet."
     other = sum(
         not probe.same_numbers(
-            record.content["identity"]["code"], record.key.protocol, record.key.network
+            record.content["identity"]["code"], "mnist", record.key.protocol, record.key.network
         )
         for record in found
     )

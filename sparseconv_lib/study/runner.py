@@ -24,12 +24,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sparseconv_lib.study import provenance, records
+from sparseconv_lib.study import data, examples, provenance, records
 from sparseconv_lib.study.data import Dataset
-from sparseconv_lib.study.processes import end_children, end_with_parent, usable_cores
+from sparseconv_lib.study.processes import (
+    end_children,
+    end_with_parent,
+    keep_freed_memory,
+    usable_cores,
+)
 from sparseconv_lib.study.protocol import PRESETS, ParameterError, Protocol
 from sparseconv_lib.study.records import Key, Record
-from sparseconv_lib.study.training import Images, Outcome, build, draw_masks, fit, prepare
+from sparseconv_lib.study.training import Images, Outcome, arrange, build, draw_masks, fit
 
 
 def run(
@@ -121,11 +126,12 @@ def _jupyter() -> TextIO | None:
 
 def masked_example(
     dataset: Dataset, protocol: Protocol, seed: int, sparsities: Iterable[float]
-) -> tuple[np.ndarray, dict[float, np.ndarray], int]:
-    """The first test image (H, W), its mask at each sparsity as training draws it, its label."""
-    first = Images(dataset.test_images[:1], dataset.test_labels[:1])
-    masks = {p: draw_masks(protocol, first, p, seed, "test")[0, 0].numpy() for p in sparsities}
-    return first.pixels[0, 0].numpy(), masks, int(first.labels[0])
+) -> tuple[np.ndarray, dict[float, np.ndarray], str]:
+    """The example image (C, H, W), its mask at each sparsity as training draws it, its class."""
+    upto = dataset.example + 1  # masks are drawn one image after the other
+    images = Images(dataset.test_images[:upto], dataset.test_labels[:upto])
+    masks = {p: draw_masks(protocol, images, p, seed, "test")[-1, 0].numpy() for p in sparsities}
+    return images.pixels[-1].numpy(), masks, dataset.classes[int(images.labels[-1])]
 
 
 def _keep(record: Record, stage: str | None) -> Record:
@@ -165,45 +171,15 @@ def train_one(
         torch.set_num_threads(threads)
     masks = draw_masks(protocol, test, key.sparsity, key.seed, "test")
     stage = os.environ.get("SPARSECONV_STAGE")
-    if stage and key.seed == 0 and key.protocol in PRESETS:
-        _leave_example(key, protocol, outcome, test, masks, Path(stage))
+    published = key.seed == 0 and key.protocol in PRESETS[protocol.dataset]
+    if stage and published and protocol.split == "standard":  # else the test images are others
+        net = build(protocol, key.network, key.seed)
+        net.load_state_dict(outcome.weights)
+        _, test = arrange(protocol, key.sparsity, key.seed, train[:1], test)
+        one = slice(dataset.example, dataset.example + 1)
+        path = key.path(Path(stage)).with_suffix(".npz")
+        examples.leave(path, net, protocol, test[one], masks[one])
     return as_record(key, protocol, dataset, outcome, masks, device, started)
-
-
-def _leave_example(
-    key: Key, protocol: Protocol, outcome: Outcome, test: Images, masks: Tensor, stage: Path
-) -> None:
-    """What a chapter shows of this training without data or weights, beside its record (.npz).
-
-    The first test image and its mask, the maps of the first convolution, the class probabilities.
-    Maps are stored as uint8 between their own minimum and maximum.
-    """
-    net = build(protocol, key.network, key.seed)
-    net.load_state_dict(outcome.weights)
-    net.eval()
-    seen: list[Tensor] = []
-    hook = net.convolutions[0].register_forward_hook(
-        lambda _, __, output: seen.append(output[0] if isinstance(output, tuple) else output)
-    )
-    with torch.no_grad():
-        x, mask = prepare(test.pixels[:1].cpu(), masks[:1].cpu(), protocol.fill)
-        probabilities = net(x, mask).softmax(1)[0]
-    hook.remove()
-    maps = seen[0][0]  # (C, H, W)
-    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
-    quantised = ((maps - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8)
-    path = key.path(stage).with_suffix(".npz")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        path,
-        image=test.pixels[0].cpu().numpy(),
-        mask=masks[0, 0].cpu().numpy(),
-        label=int(test.labels[0]),
-        maps=quantised.numpy(),
-        maps_low=low.flatten().numpy(),
-        maps_high=high.flatten().numpy(),
-        probabilities=probabilities.numpy(),
-    )
 
 
 def as_record(
@@ -228,11 +204,12 @@ def as_record(
         "other_statistics": {
             kind: _by_text(accuracy) for kind, accuracy in outcome.other_statistics.items()
         },
+        **_per_image(protocol, outcome),
         "images": {"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
         "identity": {
             "code": provenance.code_identity(),
             "data": dataset.identity,
-            "split": "standard",
+            "split": dataset.split if protocol.split == "standard" else protocol.split,
             "masks": hashlib.sha256(np.packbits(test_masks.cpu().numpy()).tobytes()).hexdigest()[
                 :16
             ],
@@ -250,6 +227,13 @@ def as_record(
     return records.validated(content, str(key))
 
 
+def _per_image(protocol: Protocol, outcome: Outcome) -> dict[str, dict[str, str]]:
+    """Which test images were classified correctly, where a chapter asks which classes were."""
+    if protocol.dataset != "caltech101" or protocol.split != "standard":
+        return {}
+    return {"correct": {f"{q:g}": records.pack(bits) for q, bits in outcome.correct.items()}}
+
+
 def _by_text(accuracy: dict[float, float]) -> dict[str, float]:
     return {f"{q:g}": value for q, value in accuracy.items()}
 
@@ -258,16 +242,18 @@ def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None  # a training that diverged; JSON has no NaN
 
 
-# Set in each worker process when it starts: the data set travels once, not with every training.
+# Set in each worker process when it starts: the data set travels once, not with every training;
+# by its name, where each process can map the same file.
 _worker_dataset: Dataset | None = None
 _worker_queue: Any = None
 
 
-def _start_worker(dataset: Dataset, queue: Any) -> None:
+def _start_worker(dataset: Dataset | str, queue: Any) -> None:
     global _worker_dataset, _worker_queue
     end_with_parent()
     torch.set_num_threads(1)
-    _worker_dataset, _worker_queue = dataset, queue
+    _worker_dataset = data.load(dataset) if isinstance(dataset, str) else dataset
+    _worker_queue = queue
 
 
 def _train_in_worker(key: Key, protocol: Protocol) -> Record:
@@ -283,6 +269,7 @@ def _train_in_processes(
     progress: _Progress,
     stage: str | None,
 ) -> dict[Key, Record]:
+    keep_freed_memory()
     spawn = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half-alive
     queue = spawn.Queue()
 
@@ -294,7 +281,10 @@ def _train_in_processes(
     watcher.start()
     done: dict[Key, Record] = {}
     with concurrent.futures.ProcessPoolExecutor(
-        min(processes, len(keys)), spawn, _start_worker, (dataset, queue)
+        min(processes, len(keys)),
+        spawn,
+        _start_worker,
+        (dataset.name if dataset.name in data.MAPPED else dataset, queue),
     ) as pool:
         futures = {pool.submit(_train_in_worker, key, protocol): key for key in keys}
         try:

@@ -103,6 +103,24 @@ def paired_difference(
     return summarise(differences, confidence)
 
 
+def unpaired_proportions(
+    a: float, b: float, n: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """What chance alone gives of a − b, two shares of n each: (half of the interval, p-value).
+
+    Wald's: z · √(a(1 − a)/n + b(1 − b)/n), and the two-sided p of a difference of 0 by the same
+    standard error. For two accuracies on n test images whose single answers are not known.
+    """
+    _check_probability("confidence", confidence)
+    if not (0 <= a <= 1 and 0 <= b <= 1) or n < 1:
+        raise ValueError(f"two shares in [0, 1] of n ≥ 1 are needed, not {a}, {b} of {n}")
+    error = math.sqrt((a * (1 - a) + b * (1 - b)) / n)
+    half = float(stats.norm.isf((1 - confidence) / 2)) * error
+    if error == 0:
+        return half, 1.0 if a == b else 0.0
+    return half, float(2 * stats.norm.sf(abs(a - b) / error))
+
+
 def p_above(values: Iterable[float], bound: float) -> float:
     """One-sided t test of "the mean is > bound": p = P(T_{n−1} ≥ (mean − bound) / (sd / √n)).
 

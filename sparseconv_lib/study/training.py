@@ -8,6 +8,7 @@ images at a time; the loop over batches reads nothing back.
 
 import copy
 import dataclasses
+import math
 import os
 import time
 import warnings
@@ -22,28 +23,48 @@ from torch import Tensor, nn
 
 from sparseconv_lib.layers import SparseConv2d
 from sparseconv_lib.masks import FIELDS, observe, observed
-from sparseconv_lib.networks import TABLE_1, ClassificationNet, seed_weights, stream_seed
+from sparseconv_lib.networks import (
+    TABLE_1,
+    TABLE_2,
+    ClassificationNet,
+    seed_weights,
+    stream_seed,
+)
 from sparseconv_lib.study.protocol import Protocol, check_sparsity, whole_number
 
-ARCHITECTURES = {"mnist": TABLE_1}
+ARCHITECTURES = {"mnist": TABLE_1, "caltech101": TABLE_2}
 PARTS_OF_AN_EPOCH = 20  # the training loss is recorded this often
+AT_ONCE = 1000 * 28 * 28  # pixels of the images that are tested together
+
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # R, G, B
+
+# The source's notebook for Caltech-101 masked its one list of images in place, first at a leftover
+# 0.3, then at each sparsity of its sweep.
+LEFTOVER_SPARSITY = 0.3
+SWEEP = tuple(i / 20 for i in range(20))
 
 
 @dataclass(frozen=True)
 class Images:
-    """Images of one data set: pixels uint8 (N, C, H, W), labels int64 (N,), on one device."""
+    """Images of one data set: pixels uint8 (N, C, H, W), labels int64 (N,), on one device.
+
+    left: bool (N, 1, H, W), False where a pixel has been lost that no mask tells of; None: none.
+    """
 
     pixels: Tensor
     labels: Tensor
+    left: Tensor | None = None
 
     def to(self, device: torch.device) -> "Images":
-        return Images(self.pixels.to(device), self.labels.to(device))
+        left = None if self.left is None else self.left.to(device)
+        return Images(self.pixels.to(device), self.labels.to(device), left)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: Tensor | slice) -> "Images":
-        return Images(self.pixels[index], self.labels[index])
+        left = None if self.left is None else self.left[index]
+        return Images(self.pixels[index], self.labels[index], left)
 
 
 @dataclass
@@ -84,32 +105,90 @@ def draw_masks(protocol: Protocol, images: Images, sparsity: float, seed: int, u
     generator = torch.Generator().manual_seed(stream_seed(seed, f"{use} masks"))
     draw = FIELDS[protocol.mask_kind]
     height, width = images.pixels.shape[2:]
+    # A field is four times the size of its mask. A multiple of 16 images, so that the numbers do
+    # not depend on how many are drawn at once.
+    at_once = max(16, 4096 * 28 * 28 // (height * width) // 16 * 16)
     masks = []
-    for start in range(0, len(images), 4096):  # a field is four times the size of its mask
-        count = min(4096, len(images) - start)
+    for start in range(0, len(images), at_once):
+        count = min(at_once, len(images) - start)
         mask = observed(draw(count, height, width, generator), sparsity)
         masks.append(mask.to(images.pixels.device))
     return torch.cat(masks)
 
 
-def prepare(pixels: Tensor, masks: Tensor, fill: float) -> tuple[Tensor, Tensor]:
-    """uint8 pixels (N, C, H, W) and bool masks -> images in [0, 1] with holes, masks, float32."""
-    return observe(pixels.float() / 255, masks, fill), masks.float()
+def lost_before(sparsity: float) -> float:
+    """Share of pixels that compounding masks have taken before the source's sweep is at `sparsity`.
+
+    One minus the product of 1 - q over the leftover 0.3 and every earlier q of the sweep.
+    """
+    earlier = [q for q in SWEEP if q < sparsity]
+    return 1 - math.prod(1 - q for q in (LEFTOVER_SPARSITY, *earlier))
+
+
+def arrange(
+    protocol: Protocol, sparsity: float, seed: int, train: Images, test: Images
+) -> tuple[Images, Images]:
+    """The training and test images of one training, from the data set's own two parts.
+
+    Where the protocol draws its own split, as many test images are drawn from all images; where
+    masks compound, `left` says which pixels the earlier sparsities have left.
+    """
+    if protocol.split == "by_seed":
+        shuffle = torch.Generator().manual_seed(stream_seed(seed, "split"))
+        order = torch.randperm(len(train) + len(test), generator=shuffle).to(train.labels.device)
+        every = Images(
+            torch.cat([train.pixels, test.pixels]), torch.cat([train.labels, test.labels])
+        )
+        test, train = every[order[: len(test)]], every[order[len(test) :]]
+    if protocol.compounding:
+        lost = lost_before(sparsity)
+        train, test = (
+            dataclasses.replace(images, left=draw_masks(protocol, images, lost, seed, use))
+            for images, use in ((train, "earlier training"), (test, "earlier test"))
+        )
+    return train, test
+
+
+def prepare(images: Images, masks: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
+    """What a network is shown of `images` (N, C, H, W) under bool masks (N, 1, H, W), in float32.
+
+    Returns the scaled images with missing pixels filled, and the masks.
+    """
+    x = images.pixels.float() / 255
+    if protocol.scaling == "imagenet":
+        mean, deviation = (
+            torch.tensor(values, device=x.device).view(1, 3, 1, 1)
+            for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+        )
+        x = (x - mean) / deviation
+    if images.left is not None:
+        x = observe(x, images.left)  # the source multiplies by the mask
+    return observe(x, masks, protocol.fill), masks.float()
+
+
+def _forward(net: nn.Module, protocol: Protocol, x: Tensor, mask: Tensor) -> Tensor:
+    """Logits (N, classes) in float32, computed in the protocol's precision."""
+    if protocol.precision == "float32":
+        return net(x, mask)
+    with torch.autocast(x.device.type, torch.bfloat16):
+        return net(x, mask).float()
 
 
 @torch.no_grad()
 def predict_correct(net: nn.Module, protocol: Protocol, images: Images, masks: Tensor) -> Tensor:
     """Whether each image is classified correctly: bool (N,), on the images' device."""
     # With the batch's own statistics the result depends on the batch, so it is the training's.
-    batch = protocol.batch_size if protocol.evaluation == "batch" else 1000
+    batch = protocol.batch_size
+    if protocol.evaluation == "running":
+        batch = max(batch, AT_ONCE // images.pixels[0, 0].numel())
     before = {name: buffer.clone() for name, buffer in net.named_buffers()}
     was_training = net.training
     net.train(protocol.evaluation == "batch")
     correct = []
     for start in range(0, len(images), batch):
-        part = slice(start, start + batch)
-        x, mask = prepare(images.pixels[part], masks[part], protocol.fill)
-        correct.append(net(x, mask).argmax(1) == images.labels[part])
+        part = images[start : start + batch]
+        x, mask = prepare(part, masks[start : start + batch], protocol)
+        correct.append(_forward(net, protocol, x, mask).argmax(1) == part.labels)
     for name, buffer in net.named_buffers():  # testing must leave no trace in the network
         buffer.copy_(before[name])
     net.train(was_training)
@@ -132,7 +211,7 @@ def fit(
 
     Args:
         protocol, network, sparsity, seed: the training's key.
-        train, test: the data set.
+        train, test: the data set's two parts; see `arrange`.
         test_sparsities: sparsities to test at after training; by default the training sparsity.
         device: by default the GPU if there is one.
         progress: called with the share of the training done, at most 1, some times an epoch.
@@ -149,7 +228,7 @@ def fit(
     started = time.perf_counter()
     outcome = Outcome()
     with _reproducible(protocol):
-        train, test = train.to(device), test.to(device)
+        train, test = arrange(protocol, sparsity, seed, train.to(device), test.to(device))
         held_out = train[:0]
         if protocol.held_out:
             if protocol.held_out >= len(train):
@@ -216,12 +295,7 @@ def _fit_one_rate(
     progress: Callable[[float], None] | None,
 ) -> _Candidate:
     net = build(protocol, network, seed).to(device)
-    if protocol.optimiser == "sgd":
-        optimiser: torch.optim.Optimizer = torch.optim.SGD(
-            net.parameters(), rate, protocol.momentum, fused=True
-        )
-    else:
-        optimiser = torch.optim.Adam(net.parameters(), rate, fused=True)
+    optimiser = _optimiser(protocol, net, rate)
     order = torch.Generator().manual_seed(stream_seed(seed, "order"))
     test_masks = draw_masks(protocol, test, sparsity, seed, "test")
     held_out_masks = None
@@ -235,19 +309,22 @@ def _fit_one_rate(
     best_state: dict[str, Tensor] | None = None
     for epoch in range(protocol.epochs):
         started = time.perf_counter()
+        if protocol.drop_after and epoch == protocol.drop_after:
+            optimiser = _optimiser(protocol, net, rate / 10)
         if epoch == 0 or protocol.masks == "epoch":
             masks = draw_masks(protocol, train, sparsity, seed, f"training epoch {epoch}")
         losses: list[Tensor] = []  # sum over the images of each part
         correct = torch.zeros((), dtype=torch.int64, device=device)
         permutation = torch.randperm(len(train), generator=order).to(device)
         for index in permutation.split(part):
-            x, mask = prepare(train.pixels[index], masks[index], protocol.fill)
-            labels = train.labels[index]
+            shown = train[index]
+            x, mask = prepare(shown, masks[index], protocol)
+            labels = shown.labels
             outputs: list[Tensor] = []
             batches = (t.split(protocol.batch_size) for t in (x, mask, labels))
             for xb, mb, yb in zip(*batches, strict=True):
                 optimiser.zero_grad()
-                logits = net(xb, mb)
+                logits = _forward(net, protocol, xb, mb)
                 F.cross_entropy(logits, yb).backward()
                 optimiser.step()
                 outputs.append(logits.detach())
@@ -282,6 +359,12 @@ def _fit_one_rate(
     if progress:
         progress(1.0)
     return best
+
+
+def _optimiser(protocol: Protocol, net: nn.Module, rate: float) -> torch.optim.Optimizer:
+    if protocol.optimiser == "sgd":
+        return torch.optim.SGD(net.parameters(), rate, protocol.momentum, fused=True)
+    return torch.optim.Adam(net.parameters(), rate, fused=True)
 
 
 def _with_other_statistics(protocol: Protocol) -> Protocol:

@@ -1,0 +1,84 @@
+"""What a chapter shows of a training without data or weights: one small file beside its record.
+
+The test image that chapters show, its mask, the maps of the first convolution and the class
+probabilities. Photographs are kept as JPEG, their maps at a quarter of their size.
+"""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from sparseconv_lib.networks import ClassificationNet
+from sparseconv_lib.study.protocol import Protocol
+from sparseconv_lib.study.training import Images, prepare
+
+LARGEST_MAP = 56  # pixels a side; larger maps are averaged down
+
+
+@dataclass(frozen=True)
+class Example:
+    """image uint8 (C, H, W); mask bool (H, W), True where observed; label, an index."""
+
+    image: np.ndarray
+    mask: np.ndarray
+    label: int
+
+
+def leave(
+    path: Path, net: ClassificationNet, protocol: Protocol, one: Images, mask: Tensor
+) -> None:
+    """Writes the file for `one` image and its mask (1, 1, H, W), as `net` sees them.
+
+    Maps are stored as uint8 between their own minimum and maximum.
+    """
+    net.eval()
+    seen: list[Tensor] = []
+    hook = net.convolutions[0].register_forward_hook(
+        lambda _, __, output: seen.append(output[0] if isinstance(output, tuple) else output)
+    )
+    with torch.no_grad():
+        probabilities = net(*prepare(one, mask, protocol)).softmax(1)[0]
+    hook.remove()
+    maps = seen[0][0]  # (C, H, W)
+    if maps.shape[-1] > LARGEST_MAP:
+        maps = F.adaptive_avg_pool2d(maps, LARGEST_MAP)
+    low, high = maps.amin((1, 2), keepdim=True), maps.amax((1, 2), keepdim=True)
+    quantised = ((maps - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8)
+    image = one.pixels[0].numpy()
+    if len(image) == 3:
+        stream = io.BytesIO()
+        Image.fromarray(image.transpose(1, 2, 0)).save(stream, format="jpeg", quality=85)
+        shown = {"jpeg": np.frombuffer(stream.getvalue(), np.uint8)}
+    else:
+        shown = {"image": image}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(
+        path,
+        allow_pickle=False,
+        **shown,
+        mask=mask[0, 0].numpy(),
+        label=int(one.labels[0]),
+        maps=quantised.numpy(),
+        maps_low=low.flatten().numpy(),
+        maps_high=high.flatten().numpy(),
+        probabilities=probabilities.numpy(),
+    )
+
+
+def read(path: Path) -> Example | None:
+    """The example in `path`, or None where there is none."""
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        if "jpeg" in file:
+            picture = Image.open(io.BytesIO(file["jpeg"].tobytes()))
+            image = np.asarray(picture).transpose(2, 0, 1)
+        else:
+            image = file["image"]
+        return Example(image, file["mask"], int(file["label"]))

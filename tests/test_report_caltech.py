@@ -1,0 +1,246 @@
+"""The chapter on Caltech-101: its tables and sentences, from invented records."""
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+import torch
+from test_records import a_record
+
+from sparseconv_lib.study import caltech, records, report, report_caltech, report_classes
+from sparseconv_lib.study.grid import EXPERIMENTS, SOURCE_NETWORKS, grid_of
+from sparseconv_lib.study.protocol import preset
+
+PLAIN, KEPT = SOURCE_NETWORKS
+ENTRIES = caltech.read_manifest()
+LABELS = np.array([entry.label for entry in ENTRIES if entry.part == "test"])
+
+
+def a_caltech_record(network, sparsity, seed=0, protocol="as_written", correct=None, **more):
+    """A record as a training on Caltech-101 leaves it; `correct` is bool (1736,)."""
+    if correct is None:
+        correct = np.arange(1736) % 10 < 6 - 2 * sparsity
+    knobs = dataclasses.asdict(preset(protocol, "caltech101"))
+    content = a_record(network, sparsity, seed).content | {
+        "experiment": "caltech",
+        "protocol": protocol,
+        "knobs": {**knobs, "learning_rates": list(knobs["learning_rates"])},
+        "accuracy": {f"{sparsity:g}": float(np.mean(correct))},
+        "correct": {f"{sparsity:g}": records.pack(torch.from_numpy(np.asarray(correct)))},
+        "images": {"train": 6941, "test": 1736},
+    }
+    return records.validated(content | more, "invented")
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """A function: these are all the records there are."""
+
+    def install(*found):
+        def load(experiment, protocol=None, folder=None):
+            return sorted(
+                (
+                    record
+                    for record in found
+                    if record.key.experiment == experiment
+                    and protocol in (None, record.key.protocol)
+                ),
+                key=lambda record: record.key,
+            )
+
+        monkeypatch.setattr(records, "load", load)
+
+    install()
+    return install
+
+
+def cells(html):
+    """The table's rows, each heading -> text."""
+    from bs4 import BeautifulSoup
+
+    table = BeautifulSoup(html, "html.parser").find("table")
+    heads = [cell.text for cell in table.thead.find_all("th")]
+    return [
+        dict(zip(heads, (c.text.replace("\u00a0", " ") for c in row.find_all("td")), strict=True))
+        for row in table.tbody.find_all("tr")
+    ]
+
+
+def test_with_nothing_run_everything_says_so(recorded):
+    told = [
+        report_caltech.in_words("as_written"),
+        report_classes.errors_in_words("as_written"),
+        report_caltech.epochs_figure(),
+        report_classes.class_figure("as_written"),
+        report_classes.size_table("as_written"),
+        report_classes.lost_table("as_written"),
+        report_caltech.speed_table(),
+        report_caltech.provenance_in_words(),
+    ]
+    for text in told:
+        assert re.search(r"[Nn]ot(hing)? (has )?(been )?(run|trained)|has been run yet", text), text
+    assert all(
+        row["ours, by seed"] == "not run" for row in cells(report_caltech.noise_table("fair"))
+    )
+    assert {row["difference"] for row in cells(report_caltech.scaling_table())} == {"–"}
+
+
+def test_one_of_table_4s_differences_lies_beyond_chance_and_none_after_correction(recorded):
+    """facts.md: the limit is ± 3.2 points, and only p = .5 exceeds it."""
+    rows = cells(report_caltech.noise_table("as_written"))
+    assert [row["p"] for row in rows if row["beyond chance"] == "yes"] == ["0.5"]
+    assert [row["p"] for row in rows if row["after Holm"] == "yes"] == []
+    (half,) = (row for row in rows if row["p"] == "0.5")
+    assert half["the source's difference"] == "−4.26"
+    assert {row["± by chance"] for row in rows} <= {"3.2", "3.3"}
+    told = report_caltech.noise_in_words()
+    assert told.startswith("9 of the 10 differences") and "p = 0.5 (−4.26 points)" in told
+    assert told.endswith("for having looked at ten: none.")
+    # Of the same images, of which networks agree on most, chance allows less.
+    alike = np.arange(1736) % 10 < 6
+    other = alike ^ (np.arange(1736) % 20 == 0)
+    recorded(
+        a_caltech_record(PLAIN, 0.8, correct=alike), a_caltech_record(KEPT, 0.8, correct=other)
+    )
+    told = report_caltech.noise_in_words()
+    assert "beyond which lie p = 0.5, uncorrected" in told
+
+
+def test_differences_are_told_by_seed_and_by_image(recorded):
+    rng = np.random.default_rng(0)
+    plain, kept = rng.random(1736) < 0.6, rng.random(1736) < 0.5
+    found = [a_caltech_record(PLAIN, 0.5, 0, correct=plain)]
+    found += [a_caltech_record(KEPT, 0.5, 0, correct=kept)]
+    recorded(*found)
+    (row,) = (r for r in cells(report_caltech.noise_table("as_written")) if r["p"] == "0.5")
+    mean = 100 * (kept.mean() - plain.mean())
+    assert row["ours, by seed"] == f"{mean:+.2f}, n = 1".replace("-", "−")
+    # The interval of a paired difference of proportions, from the two kinds of disagreement.
+    b, c, n = (kept & ~plain).sum(), (plain & ~kept).sum(), 1736
+    half = 1.96 * 100 * np.sqrt(b + c - (b - c) ** 2 / n) / n
+    low, high = re.search(r"\((\S+) to (\S+)\)", row["ours, by image"].replace("−", "-")).groups()
+    assert float(low) == pytest.approx(mean - half, abs=0.06)
+    assert float(high) == pytest.approx(mean + half, abs=0.06)
+
+    more = [a_caltech_record(PLAIN, 0.5, 1, correct=plain)]
+    more += [a_caltech_record(KEPT, 0.5, 1, correct=np.roll(kept, 3) & plain)]
+    recorded(*found, *more)
+    (row,) = (r for r in cells(report_caltech.noise_table("as_written")) if r["p"] == "0.5")
+    assert " to " in row["ours, by seed"] and "n = 1" not in row["ours, by seed"]
+
+
+def test_the_answer_names_n_and_the_points_lost(recorded):
+    found = [a_caltech_record(n, p) for n in SOURCE_NETWORKS for p in (0.0, 0.8)]
+    recorded(*found)
+    told = report_caltech.in_words("as_written")
+    assert "on whole images" in told and "with 80 % of the pixels missing" in told
+    assert "n = 1" in told
+    assert "with 50 %" not in told
+    whole, masked = (np.mean(np.arange(1736) % 10 < 6 - 2 * p) for p in (0.0, 0.8))
+    assert f"ConvNet {100 * (whole - masked):.1f} (n = 1)" in told
+
+
+def test_accuracy_by_class_is_counted_on_that_classes_images(recorded):
+    ships, rest = LABELS == "schooner", LABELS != "schooner"
+    recorded(
+        *(a_caltech_record(n, 0.0, s, correct=rest) for n in SOURCE_NETWORKS for s in (0, 1)),
+        *(a_caltech_record(n, 0.8, s, correct=ships) for n in SOURCE_NETWORKS for s in (0, 1)),
+        a_caltech_record(PLAIN, 0.8, 2),  # not at the other sparsity, so left out
+    )
+    found = {c.name: c for c in report_classes.by_class("as_written", PLAIN, (0.0, 0.8))}
+    assert len(found) == 101
+    assert found["schooner"].accuracy == {0.0: 0.0, 0.8: 1.0}
+    assert found["anchor"].accuracy == {0.0: 1.0, 0.8: 0.0}
+    assert (found["schooner"].train, found["schooner"].test) == (50, int(ships.sum()))
+    assert sum(c.train for c in found.values()) == 6941
+    rows = cells(report_classes.lost_table("as_written"))
+    assert len(rows) == 10 and "schooner" not in {row["class"] for row in rows}
+    sizes = cells(report_classes.size_table("as_written"))
+    assert [
+        sum(int(r["classes"]) for r in sizes if r["network"] == n) for n in SOURCE_NETWORKS
+    ] == [
+        101,
+        101,
+    ]
+    assert sum(int(r["test images"].replace(",", "")) for r in sizes) == 2 * 1736
+    told = report_classes.errors_in_words("as_written")
+    _, counts = np.unique(LABELS, return_counts=True)
+    share = np.sort(counts)[-4:].sum() / 1736
+    assert told.startswith(
+        f"The 4 largest classes hold {100 * share:.2f}\u00a0% of the test images"
+    )
+    assert f"{100 * 100 / 101:.2f}\u00a0% as a mean over classes, with 1 classes" in told
+
+
+def test_what_the_sources_sweep_left_stands_beside_what_it_printed(recorded):
+    rows = {row["p"]: row for row in cells(report_caltech.compounding_table())}
+    # facts.md: stored accuracies of 62.6, 42.1 and 4.4 %, where Table 4 says 55.0 and 51.7 %.
+    assert [rows[p]["its notebook"] for p in ("0", "0.5", "0.9")] == [
+        "62.62 %",
+        "42.11 %",
+        "4.38 %",
+    ]
+    assert [rows[p]["its Table 4"] for p in ("0", "0.5", "0.9")] == ["–", "55.01 %", "51.67 %"]
+    assert rows["0"]["pixels left"] == "70 %" and rows["0.5"]["pixels left"] == "2.3 %"
+    assert rows["0.9"]["pixels left"] == "0.000032 %"
+    assert rows["0.5"]["ours, as_coded"] == rows["0.5"]["ours, compounding"] == "not run"
+    # Whole numbers of the 1,736 test images.
+    for accuracy in report_caltech.printed().values():
+        assert accuracy * 1736 == pytest.approx(round(accuracy * 1736), abs=1e-9)
+    recorded(a_caltech_record(KEPT, 0.5, protocol="compounding"))
+    rows = {row["p"]: row for row in cells(report_caltech.compounding_table())}
+    assert rows["0.5"]["ours, compounding"] == "50.12 %, n = 1 †"  # code that nobody knows
+
+
+def test_the_table_of_what_is_missing_counts_the_grid(recorded):
+    recorded(a_caltech_record(PLAIN, 0.0), a_caltech_record(KEPT, 0.0))
+    rows = {row["protocol"]: row for row in cells(report_caltech.coverage_table())}
+    assert rows["as_written"]["trained"] == "2 of 220"
+    asked = sum(int(row["trained"].split(" of ")[1]) for row in rows.values())
+    assert asked == sum(len(page.keys) for page in EXPERIMENTS["caltech"].pages())
+
+
+def test_images_a_second(recorded):
+    record = a_caltech_record(PLAIN, 0.0)
+    record.content["provenance"]["seconds"] = 100.0
+    record.content["candidates"][0]["epochs"] = 10
+    assert report.images_a_second(record) == pytest.approx(694.1)
+    recorded(record)
+    (row,) = cells(report_caltech.speed_table())
+    assert row["images/s"] == "694" and row["network"] == PLAIN and row["n"] == "1"
+
+
+def test_every_page_of_the_grid_has_its_own_name_and_every_training_one_page():
+    pages = list(EXPERIMENTS["caltech"].pages())
+    assert len({page.path for page in pages}) == len(pages)
+    keys = [key for page in pages for key in page.keys]
+    assert len(set(keys)) == len(keys)
+    # What a CPU runs first: one seed of two networks at p = 0, 0.8 and 0.5, a page each.
+    first = [(page.networks, page.sparsity, page.seed) for page in pages[:6]]
+    assert first == [((n,), p, 0) for p in (0.0, 0.8, 0.5) for n in SOURCE_NETWORKS]
+    assert all(page.name.count(page.networks[0]) for page in pages[:6])
+    grid = grid_of("caltech", "as_written")
+    assert grid.sparsities == (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+    assert len(grid.networks) == 4 and grid.seeds == 5
+
+
+def test_the_figures_draw(recorded):
+    epochs = [
+        {"loss": 1.0, "train_accuracy": 0.5, "test_accuracy": i / 60, "seconds": 1.0}
+        for i in range(50)
+    ]
+    recorded(
+        a_caltech_record(PLAIN, 0.0, epochs=epochs[:10]),
+        a_caltech_record(PLAIN, 0.0, protocol="as_written, epochs=50", epochs=epochs),
+        *(
+            a_caltech_record(n, p, 1, epochs=epochs[:10])
+            for n in SOURCE_NETWORKS
+            for p in (0.0, 0.8)
+        ),
+    )
+    drawn = report_caltech.epochs_figure()
+    assert "<img" in drawn and f"50 epochs end at {100 * 49 / 60:.1f} %, n = 1" in drawn
+    assert "not been run" not in drawn
+    for figure in (report_classes.class_figure("as_written"), report_caltech.compounding_figure()):
+        assert "<img" in figure and "<figcaption>" in figure
