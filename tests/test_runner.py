@@ -274,3 +274,10 @@ def test_workers_map_a_data_set_that_is_a_file(monkeypatch):
     assert asked == ["caltech101"] and runner._worker_dataset is IMAGES
     runner._start_worker(IMAGES, None)
     assert asked == ["caltech101"] and runner._worker_dataset is IMAGES
+
+
+def test_of_compounding_masks_the_picture_shows_what_is_left():
+    protocol = dataclasses.replace(TINY, compounding=True)
+    _, masks, _ = runner.masked_example(IMAGES, protocol, 0, (0.0, 0.5))
+    assert masks[0.0].mean() == pytest.approx(0.7, abs=0.06)
+    assert masks[0.5].mean() < 0.06  # 2.3 % by calculation

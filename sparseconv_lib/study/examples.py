@@ -33,7 +33,8 @@ class Example:
 def leave(
     path: Path, net: ClassificationNet, protocol: Protocol, one: Images, mask: Tensor
 ) -> None:
-    """Writes the file for `one` image and its mask (1, 1, H, W), as `net` sees them.
+    """Writes the file for `one` image and its mask (1, 1, H, W), as `net` sees them; a pixel that
+    compounding masks took counts as missing in what is shown.
 
     Maps are stored as uint8 between their own minimum and maximum.
     """
@@ -62,7 +63,7 @@ def leave(
         path,
         allow_pickle=False,
         **shown,
-        mask=mask[0, 0].numpy(),
+        mask=(mask if one.left is None else mask & one.left)[0, 0].numpy(),
         label=int(one.labels[0]),
         maps=quantised.numpy(),
         maps_low=low.flatten().numpy(),

@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -130,7 +130,14 @@ def masked_example(
     """The example image (C, H, W), its mask at each sparsity as training draws it, its class."""
     upto = dataset.example + 1  # masks are drawn one image after the other
     images = Images(dataset.test_images[:upto], dataset.test_labels[:upto])
-    masks = {p: draw_masks(protocol, images, p, seed, "test")[-1, 0].numpy() for p in sparsities}
+    masks = {}
+    for p in sparsities:
+        seen = draw_masks(protocol, images, p, seed, "test")
+        if protocol.compounding:  # what earlier sparsities took is missing, too
+            left = arrange(replace(protocol, split="standard"), p, seed, images[:1], images)[1].left
+            assert left is not None
+            seen = seen & left
+        masks[p] = seen[-1, 0].numpy()
     return images.pixels[-1].numpy(), masks, dataset.classes[int(images.labels[-1])]
 
 
