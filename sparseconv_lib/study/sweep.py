@@ -228,9 +228,10 @@ def _execute(page: Page, stage: Path, root: Path) -> None:
         cell for cell in notebook.cells if "chapter" not in cell.metadata.get("tags", [])
     ]
     title, _, rest = notebook.cells[0].source.partition("\n")
+    which = f"{page.networks[0]}, " if page.apart else ""
     notebook.cells[
         0
-    ].source = f"{title}: p = {page.sparsity:g}, seed {page.seed}, {page.protocol}\n{rest}"
+    ].source = f"{title}: {which}p = {page.sparsity:g}, seed {page.seed}, {page.protocol}\n{rest}"
     part = stage / "part.ipynb"
     given = {"SPARSECONV_STAGE": str(stage / "records"), "SPARSECONV_PAGE": str(page.path)}
     os.environ.update(given)
