@@ -578,9 +578,9 @@ display(HTML(report_maths.mask_spread_table(TABLE_1, (0.5, 0.8, 0.9, 0.95))))
 #
 # With a mask of ones and `scale="none"` nothing is left of the sparse
 # convolution: ConvNet and SparseConvNet with the same weights are the same
-# function, digit for digit, in training and in testing. With Eq. 1's scale they
-# are not. Below: the same output as ConvNet, with scale none and with Eq. 1's
-# mean?
+# function, up to rounding (a relative 1e-4 here), in training and in testing.
+# With Eq. 1's scale they are not. Below: the same output as ConvNet, with scale
+# none and with Eq. 1's mean?
 
 
 # %%
@@ -599,8 +599,11 @@ with torch.no_grad():
         plain = network("ConvNet").train(training)(digits, whole)
         for name in ("SparseConvNet", "SparseConvNet-kept"):
             same = {
-                scale: torch.equal(
-                    network(name, scale).train(training)(digits, whole), plain
+                scale: torch.allclose(
+                    network(name, scale).train(training)(digits, whole),
+                    plain,
+                    rtol=1e-4,
+                    atol=1e-4,
                 )
                 for scale in ("none", "mean")
             }
