@@ -18,7 +18,7 @@ from test_records import MNIST_IDENTITY, a_record
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import caltech, probe, provenance, records, report
-from sparseconv_lib.study.grid import EXPERIMENTS, Page, dataset_of, grid_of
+from sparseconv_lib.study.grid import EXPERIMENTS, Page, grid_of, task_of
 from sparseconv_lib.study.paths import NOTEBOOKS, ROOT
 from sparseconv_lib.study.protocol import ParameterError, preset
 
@@ -145,7 +145,7 @@ def protocol_problems(root):
     for record in read_all(root):
         name = record.key.protocol
         try:
-            today = preset(name, dataset_of(record.key.experiment))
+            today = preset(name, task_of(record.key.experiment))
         except ParameterError:
             problems.append(f"{record.key}: there is no protocol {name}")
             continue
@@ -455,8 +455,8 @@ def unmarked(found):
     marked = {}
     for record in found:
         key = record.key
-        dataset, code = record.protocol.dataset, record.content["identity"]["code"]
-        if probe.same_numbers(code, dataset, key.protocol, key.network):
+        task, code = task_of(key.experiment), record.content["identity"]["code"]
+        if probe.same_numbers(code, task, key.protocol, key.network):
             continue
         cell = (key.experiment, key.protocol)
         if cell not in marked:
@@ -582,7 +582,7 @@ def test_every_training_that_can_be_recorded_has_a_probe():
     names = [name for name, _, _ in probe.probes()]
     assert len(set(names)) == len(names)
     keys = {
-        probe.probe_name(record.protocol.dataset, record.key.protocol, record.key.network)
+        probe.probe_name(task_of(record.key.experiment), record.key.protocol, record.key.network)
         for record in read_all(ROOT)
     }
     assert keys <= set(names) and {f"fair/{network}" for network in NETWORKS} <= set(names)

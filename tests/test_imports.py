@@ -26,7 +26,7 @@ STUDY = [
         "denominators",
         "layouts",
     ),
-    *("records", "grid", "probe", "examples", "runner", "sweep"),
+    *("records", "ladder", "grid", "probe", "examples", "stages", "runner", "sweep"),
     *(
         "statistics",
         "claims",
@@ -45,6 +45,7 @@ STUDY = [
         "report_batch_norm",
         "report_caltech",
         "report_classes",
+        "report_resnet",
         "cli",
     ),
 ]

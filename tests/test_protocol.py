@@ -223,6 +223,7 @@ def test_the_presets_hold_what_the_source_did():
     # facts.md, section 1; the text names neither batch size nor learning rate.
     written = dict(
         dataset="mnist",
+        architecture="cnn",
         split="standard",
         epochs=2,
         batch_size=4,
@@ -232,6 +233,10 @@ def test_the_presets_hold_what_the_source_did():
         momentum=0.9,
         block_order="text",
         batch_norm=True,
+        second_norm=True,
+        skip="strided",
+        mask_at_sum="union",
+        train_blocks=True,
         scale="mean",
         sparse_bias="default",
         evaluation="running",
@@ -239,6 +244,7 @@ def test_the_presets_hold_what_the_source_did():
         masks="image",
         compounding=False,
         scaling="unit",
+        side=0,
         fill=0.0,
         held_out=0,
         patience=0,
@@ -251,8 +257,8 @@ def test_the_presets_hold_what_the_source_did():
     assert list(PRESETS["mnist"]) == ["as_written", "as_coded", "fair"]
     assert dataclasses.asdict(preset("as_written")) == written
     assert dataclasses.asdict(preset("as_coded")) == coded
-    for dataset in PRESETS:
-        fair = preset("fair", dataset)
+    for task in ("mnist", "caltech101"):
+        fair = preset("fair", task)
         assert len(fair.learning_rates) > 1 and fair.held_out > 0 and fair.patience > 0
         assert fair.epochs > 10 and fair.evaluation == "running" and fair.masks == "epoch"
 
@@ -270,7 +276,57 @@ def test_the_presets_of_caltech_hold_what_the_source_did():
     assert dataclasses.asdict(preset("compounding", "caltech101")) == written | alone
 
 
-def test_a_protocol_is_one_of_a_data_set():
+def test_the_presets_of_resnet18_hold_what_the_source_did():
+    # Section 3.4.1 names the skip alone; the rest is its notebooks', dense and sparse.
+    written = dataclasses.asdict(preset("as_written", "caltech101")) | dict(
+        architecture="resnet18", epochs=50, drop_after=25, scaling="imagenet", skip="pooled"
+    )
+    assert dataclasses.asdict(preset("as_written", "resnet18")) == written
+    coded = dict(
+        split="by_seed",
+        drop_after=0,
+        second_norm=False,
+        train_blocks=False,
+        evaluation="blocks",
+        sparse_bias="zero",
+    )
+    assert dataclasses.asdict(preset("as_coded", "resnet18")) == written | coded
+    small = dataclasses.asdict(preset("reduced", "resnet18"))
+    changed = {knob for knob in written if small[knob] != written[knob]}
+    assert changed == {"side", "epochs", "drop_after"}
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "told"),
+    [
+        ("as_written, skip=pooled", "mnist", "architecture is 'cnn', which has no such choice"),
+        ("as_written, side=64", "caltech101", "choose architecture 'resnet18'"),
+        ("as_written, evaluation=blocks", "caltech101", "only ResNet18 has residual blocks"),
+        ("as_written, batch_norm=false", "resnet18", "choose architecture 'cnn'"),
+        ("reduced, side=100", "resnet18", "give a multiple of 32"),
+        ("as_written, skip=none", "resnet18", "choose one of 'strided', 'pooled'"),
+        ("as_written, mask_at_sum=both", "resnet18", "'union', 'intersection', 'main', 'skip'"),
+        ("as_written, architecture=cnn", "resnet18", "is no change of one knob"),
+    ],
+)
+def test_a_knob_that_a_network_does_not_have(name, task, told):
+    refused(lambda: preset(name, task), told)
+
+
+def test_resnet18_takes_photographs():
+    refused(lambda: Protocol(architecture="resnet18"), "choose the data set 'caltech101'")
+
+
+def test_the_knobs_that_are_told_are_those_that_can_be_changed():
+    with pytest.raises(ParameterError) as error:
+        preset("as_written, a=1")
+    assert "block_order" in str(error.value) and "train_blocks" not in str(error.value)
+    with pytest.raises(ParameterError) as error:
+        preset("as_written, a=1", "resnet18")
+    assert "block_order" not in str(error.value) and "train_blocks" in str(error.value)
+
+
+def test_a_protocol_is_one_of_a_task():
     refused(lambda: preset("compounding"), "choose one of as_written, as_coded, fair")
     name = "as_written, scaling=imagenet"
     assert full_name(name, "caltech101") == name

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sparseconv_lib.study import claims, verdicts
-from sparseconv_lib.study.grid import dataset_of, grid_of
+from sparseconv_lib.study.grid import grid_of, task_of
 from sparseconv_lib.study.protocol import full_name
 
 FILE = Path(__file__).resolve().parents[1] / "results" / "verdicts.toml"
@@ -115,7 +115,7 @@ def test_the_trainings_of_claims_are_in_the_grid(experiment):
             sparsities = claim.source.sparsities
             needed |= {(claim.protocol, n, p) for n in claim.networks for p in sparsities}
         for protocol, network, sparsity in needed:
-            assert full_name(protocol, dataset_of(experiment)) == protocol
+            assert full_name(protocol, task_of(experiment)) == protocol
             grid = grid_of(experiment, protocol)
             assert network in grid.networks and sparsity in grid.sparsities
             assert grid.seeds >= claim.rule.minimum_n

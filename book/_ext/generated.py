@@ -127,14 +127,14 @@ class SeenBefore(Generated):
 
 
 class Deviations(Generated):
-    """Every choice of a training on a data set: the text, the code, and each of our presets."""
+    """Every choice of a training for a task: the text, the code, and each of our presets."""
 
     required_arguments = 1
 
     def content_nodes(self) -> list[nodes.Node]:
-        dataset = self.arguments[0]
-        presets, body = PRESETS[dataset], []
-        for row in deviations.rows(dataset):
+        task = self.arguments[0]
+        presets, body = PRESETS[task], []
+        for row in deviations.rows(task):
             name: Cell = [nodes.Text(row.name)]
             if row.meaning == row.name:
                 name = [nodes.literal("", row.name)]
@@ -144,7 +144,7 @@ class Deviations(Generated):
             ours = [self.markdown(row.ours[preset]) for preset in presets]
             body.append([name, *said, *ours])
         headers = ["Choice", "Text", "Code", *presets]
-        beyond_from = len(body) - len(deviations.BEYOND[dataset])
+        beyond_from = len(body) - len(deviations.BEYOND[task])
         known, beyond = body[:beyond_from], [row[:4] for row in body[beyond_from:]]
         return [
             table("deviations", headers, [4, 4, 4, *[2] * len(presets)], known),

@@ -2,15 +2,16 @@
 
 `TEXT` is the report (Ge, Zhou and Liu, April 2024), `CODE` its public notebooks
 (github.com/RangerCoF/SparseConv at 18e84eb): for MNIST `Conv`, `SparseConv` and `ACC`, which swept
-the sparsities; for Caltech-101 `Caltech101/SparseConv`, in which only the sparse network stands.
+the sparsities; for Caltech-101 `Caltech101/SparseConv`, in which only the sparse network stands;
+for ResNet18 `Resnet18/Resnet18` (dense) and `Resnet18/SparseResnet18`.
 What is ours is read from `PRESETS`, so that it cannot differ from what was run. Entries may hold
 Markdown.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from sparseconv_lib.study.protocol import PRESETS, Protocol
+from sparseconv_lib.study.protocol import PRESETS, applicable
 
 SILENT = "not said"
 
@@ -44,9 +45,19 @@ _CODE = {
     "patience": "none",
     "precision": "float32",
 }
+
+
+def _of_resnet(said: dict[str, str]) -> dict[str, str]:
+    """What there is to say of ResNet18, too."""
+    return {
+        knob: words for knob, words in said.items() if knob not in ("block_order", "batch_norm")
+    }
+
+
 TEXT: dict[str, dict[str, str]] = {
     "mnist": _TEXT
     | {
+        "architecture": "Table 1",
         "dataset": "MNIST: 60,000 training and 10,000 test images (Section 3.1)",
         "split": "the usual one",
         "epochs": "2 (Section 3.2)",
@@ -58,6 +69,7 @@ TEXT: dict[str, dict[str, str]] = {
     },
     "caltech101": _TEXT
     | {
+        "architecture": "Table 2",
         "dataset": "Caltech-101, 224 × 224 (Section 3.4)",
         "split": "80 % for training; how they are drawn is not said (Section 3.4)",
         "epochs": "10 (Section 3.4.2)",
@@ -69,10 +81,29 @@ TEXT: dict[str, dict[str, str]] = {
         "(Section 3.4)",
         "fill": "0: the three channels are multiplied by one mask (Section 3.4)",
     },
+    "resnet18": _of_resnet(_TEXT)
+    | {
+        "architecture": "ResNet18, its convolutions replaced by sparse ones (Section 3.4.1)",
+        "dataset": "Caltech-101, 224 × 224 (Section 3.4)",
+        "split": "80 % for training; how they are drawn is not said (Section 3.4)",
+        "epochs": SILENT,
+        "batch_size": SILENT,
+        "optimiser": SILENT,
+        "drop_after": "no drop mentioned",
+        "scaling": "to [0, 1]; ImageNet's mean and deviation were tried (Section 3.4)",
+        "side": "224 × 224",
+        "fill": "0: the three channels are multiplied by one mask (Section 3.4)",
+        "second_norm": SILENT,
+        "skip": "max pooling and a sparse 1×1 convolution of stride 1 in the place of a 1×1 "
+        "convolution of stride 2 (Section 3.4.1)",
+        "mask_at_sum": "both convolutions of a block see one mask (Section 3.4.1)",
+        "train_blocks": SILENT,
+    },
 }
 CODE: dict[str, dict[str, str]] = {
     "mnist": _CODE
     | {
+        "architecture": "Table 1's",
         "dataset": "the same",
         "split": "the same",
         "epochs": "2",
@@ -86,6 +117,7 @@ CODE: dict[str, dict[str, str]] = {
     },
     "caltech101": _CODE
     | {
+        "architecture": "Table 2's",
         "dataset": "the same, without BACKGROUND_Google: 8,677 images of 101 classes",
         "split": "a fifth at random with seed 42, not stratified, over unsorted listings of "
         "folders, so that it depends on the machine; no pairs kept together",
@@ -98,6 +130,28 @@ CODE: dict[str, dict[str, str]] = {
         "scaling": "to [0, 1]; the other stands there as a comment",
         "compounding": "yes: each sparsity of the sweep multiplies its masks into the same list of "
         "images, the first into one left masked at 0.3; the network is told the newest mask only",
+    },
+    "resnet18": _of_resnet(_CODE)
+    | {
+        "architecture": "ResNet18 with a bias in each convolution; all 20 convolutions sparse",
+        "dataset": "the same, without BACKGROUND_Google: 8,677 images of 101 classes",
+        "split": "a fifth at random with seed 42, not stratified",
+        "epochs": "50",
+        "batch_size": "64",
+        "optimiser": "Adam on the cross-entropy",
+        "momentum": "Adam's own",
+        "drop_after": "25 for the dense network: a new Adam at 0.0001; for the sparse one these "
+        "lines stand as a comment",
+        "evaluation": "calls `eval()`, which does not reach the sparse network's blocks: a plain "
+        "list holds them",
+        "scaling": "by ImageNet's mean and deviation",
+        "side": "224 × 224",
+        "compounding": "no: trained at p = 0 only",
+        "second_norm": "made, and never applied, in the sparse block; applied in the dense one",
+        "skip": "as the text says",
+        "mask_at_sum": "one mask: it changes only where max pooling halves it",
+        "train_blocks": "the sparse network's: no, since the optimiser is not told of what a plain "
+        "list holds; the dense network's: yes",
     },
 }
 
@@ -147,33 +201,52 @@ _BEYOND: tuple[tuple[str, str, str, str], ...] = (
         "`ConvNet+mask`, the original paper's other baseline",
     ),
 )
+_OF_PHOTOGRAPHS: tuple[tuple[str, str, str, str], ...] = (
+    (
+        "resizing",
+        "to 224 × 224 (Section 3.4)",
+        "both sides by torchvision's `Resize`: bilinear, averaging where it shrinks",
+        "the same, checked against torchvision",
+    ),
+    (
+        "grey images",
+        SILENT,
+        "made RGB",
+        "the same",
+    ),
+    (
+        "Faces and Faces_easy",
+        SILENT,
+        "435 photographs under two labels, each copy drawn by itself",
+        "both copies on one side, except with a split drawn by the seed",
+    ),
+)
 BEYOND: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "mnist": _BEYOND,
     "caltech101": (
         *_BEYOND,
-        (
-            "resizing",
-            "to 224 × 224 (Section 3.4)",
-            "both sides by torchvision's `Resize`: bilinear, averaging where it shrinks",
-            "the same, checked against torchvision",
-        ),
-        (
-            "grey images",
-            SILENT,
-            "made RGB",
-            "the same",
-        ),
-        (
-            "Faces and Faces_easy",
-            SILENT,
-            "435 photographs under two labels, each copy drawn by itself",
-            "both copies on one side, except with a split drawn by the seed",
-        ),
+        *_OF_PHOTOGRAPHS,
         (
             "which accuracy is reported",
             SILENT,
             "that after the last epoch",
             "that after the last epoch; under `fair`, of the epoch that held-out images chose",
+        ),
+    ),
+    "resnet18": (
+        (
+            "mask through a convolution",
+            "fixed by one convolution, then used again (Section 3.4.1)",
+            "kept; max pooled 2×2 at a stride, 3×3 with the stem's pooling",
+            "`SparseConvNet-kept` as in the code; `SparseConvNet` dilates it by every window",
+        ),
+        *_BEYOND[1:],
+        *_OF_PHOTOGRAPHS,
+        (
+            "which accuracy is reported",
+            "“the stable accuracy” (Section 3.4.1)",
+            "one after every epoch; the text's 50 % is in none of them",
+            "that after the last epoch",
         ),
     ),
 }
@@ -190,13 +263,14 @@ class Row:
     ours: dict[str, str]  # preset -> value
 
 
-def rows(dataset: str) -> list[Row]:
-    """A row for every field of `Protocol`, in its order, then those of `BEYOND`.
+def rows(task: str) -> list[Row]:
+    """A row for every knob of the task's networks, in their order, then those of `BEYOND`.
 
     Raises ValueError if a field has no entry in `TEXT` or `CODE`, or an entry has no field.
     """
-    names = [knob.name for knob in fields(Protocol)]
-    text, code, presets = TEXT[dataset], CODE[dataset], PRESETS[dataset]
+    text, code, presets = TEXT[task], CODE[task], PRESETS[task]
+    knobs = list(applicable(next(iter(presets.values()))))
+    names = [knob.name for knob in knobs]
     for table, said in (("TEXT", text), ("CODE", code)):
         if wrong := sorted(set(names) ^ set(said)):
             raise ValueError(
@@ -210,11 +284,11 @@ def rows(dataset: str) -> list[Row]:
             code[knob.name],
             {name: words(getattr(preset, knob.name)) for name, preset in presets.items()},
         )
-        for knob in fields(Protocol)
+        for knob in knobs
     ]
     beyond = [
         Row(name, "", said, done, dict.fromkeys(presets, ours))
-        for name, said, done, ours in BEYOND[dataset]
+        for name, said, done, ours in BEYOND[task]
     ]
     return known + beyond
 

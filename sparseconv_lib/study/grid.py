@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study import ladder
 from sparseconv_lib.study.protocol import ParameterError, full_name, whole_number
 from sparseconv_lib.study.records import Key, protocol_in_names, sparsity_in_names
 
@@ -137,6 +138,11 @@ WITH_BATCH_NORM = tuple(
 # Table 4's sparsities, and the whole images that it leaves out.
 CALTECH_SPARSITIES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
+# ResNet18 where the data really are sparse. A mask that the first convolution has dilated grows no
+# more from block to block if a sum counts as observed only where both its branches are.
+RESNET_SPARSITIES = (0.3, 0.5, 0.8)
+INTERSECTION = "as_written, mask_at_sum=intersection"
+
 # In the order of what a reader misses most: `sparseconv missing` and a sweep of several go by it.
 EXPERIMENTS: dict[str, Experiment] = {
     "caltech": Experiment(
@@ -153,6 +159,25 @@ EXPERIMENTS: dict[str, Experiment] = {
             Grid(("as_written, scaling=imagenet",), SOURCE_NETWORKS, (0.0, 0.8), seeds=5),
             # Table 4 is judged with a split drawn by each seed, since the source's is not known.
             Grid(("as_written, split=by_seed",), SOURCE_NETWORKS, CALTECH_SPARSITIES[1:], seeds=5),
+        ),
+    ),
+    "resnet18": Experiment(
+        "resnet18",
+        (
+            Grid(("as_coded",), (ladder.NETWORK,), (0.0,), seeds=3, apart=True),  # Figure 5, right
+            Grid(("as_written",), NETWORKS, (0.0, *RESNET_SPARSITIES), seeds=3, apart=True),
+            Grid(ladder.protocols("as_written"), (ladder.NETWORK,), (0.0,), seeds=3, apart=True),
+            Grid((INTERSECTION,), ("SparseConvNet",), RESNET_SPARSITIES, seeds=3, apart=True),
+            Grid(("as_written, split=by_seed",), SOURCE_NETWORKS, (0.0,), seeds=5, apart=True),
+        ),
+    ),
+    # The ladder for a machine without a GPU, and beside it what a reader wants to see at once.
+    "resnet18_reduced": Experiment(
+        "resnet18",
+        (
+            Grid(ladder.protocols("reduced"), (ladder.NETWORK,), (0.0,), seeds=3, apart=True),
+            Grid(("reduced",), ("ConvNet",), (0.0,), seeds=3, apart=True),
+            Grid(("reduced",), NETWORKS, RESNET_SPARSITIES, seeds=1, apart=True),
         ),
     ),
     "mnist": Experiment("mnist", (Grid(("as_written",), NETWORKS, MNIST_SPARSITIES, seeds=10),)),
@@ -223,9 +248,9 @@ def grid_of(notebook: str, protocol: str) -> Grid | None:
     )
 
 
-def dataset_of(notebook: str) -> str:
-    """The data set that a notebook trains on."""
-    return "caltech101" if notebook == "caltech" else "mnist"
+def task_of(notebook: str) -> str:
+    """The task of a notebook: which of PRESETS are its."""
+    return {"caltech": "caltech101", "resnet18": "resnet18"}.get(notebook, "mnist")
 
 
 def experiment(name: str) -> Experiment:

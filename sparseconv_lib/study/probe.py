@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import data, provenance
-from sparseconv_lib.study.grid import EXPERIMENTS, dataset_of
+from sparseconv_lib.study.grid import EXPERIMENTS, task_of
 from sparseconv_lib.study.paths import RESULTS
 from sparseconv_lib.study.protocol import PRESETS, Protocol, preset
 from sparseconv_lib.study.training import Images, fit
@@ -34,10 +34,12 @@ def run(protocol: Protocol, network: str) -> list[float]:
     which are smaller only where images are large.
     """
     images, largest_batch = (128, 128) if protocol.dataset == "mnist" else (36, 24)
+    small = 32 if protocol.architecture == "resnet18" else 0
     dataset = data.synthetic(protocol.dataset, images=images, seed=0)
     short = dataclasses.replace(
         protocol,
         epochs=min(protocol.epochs, 2),
+        side=small,
         batch_size=min(protocol.batch_size, largest_batch),
         drop_after=min(protocol.drop_after, 1),
         held_out=min(protocol.held_out, images // 4),
@@ -64,24 +66,22 @@ def run_all() -> Digits:
 def probes() -> Iterator[tuple[str, Protocol, str]]:
     """(name, protocol, network) of every probe."""
     found = {
-        (dataset, protocol, network): None
-        for dataset, presets in PRESETS.items()
+        (task, protocol, network): None
+        for task, presets in PRESETS.items()
         for protocol in presets
         for network in NETWORKS
     }
     for experiment in EXPERIMENTS.values():
-        dataset = dataset_of(experiment.notebook)
+        task = task_of(experiment.notebook)
         for grid in experiment.grids:
-            found |= {
-                (dataset, p, network): None for p in grid.protocols for network in grid.networks
-            }
-    for dataset, protocol, network in found:
-        yield probe_name(dataset, protocol, network), preset(protocol, dataset), network
+            found |= {(task, p, network): None for p in grid.protocols for network in grid.networks}
+    for task, protocol, network in found:
+        yield probe_name(task, protocol, network), preset(protocol, task), network
 
 
-def probe_name(dataset: str, protocol: str, network: str) -> str:
+def probe_name(task: str, protocol: str, network: str) -> str:
     """The name of a probe in the file; those of MNIST, which came first, do not tell it."""
-    return f"{protocol}/{network}" if dataset == "mnist" else f"{dataset}/{protocol}/{network}"
+    return f"{protocol}/{network}" if task == "mnist" else f"{task}/{protocol}/{network}"
 
 
 def agree(a: list[float], b: list[float]) -> bool:
@@ -105,7 +105,7 @@ def save(digits: Digits, path: Path = PROBES) -> None:
 
 
 def same_numbers(
-    identity: str, dataset: str, protocol: str, network: str, path: Path = PROBES
+    identity: str, task: str, protocol: str, network: str, path: Path = PROBES
 ) -> bool:
     """Whether code of `identity` and today's give the same numbers for a protocol and network.
 
@@ -114,7 +114,7 @@ def same_numbers(
     today = provenance.code_identity()
     if identity == today:
         return True
-    probes, name = load(path), probe_name(dataset, protocol, network)
+    probes, name = load(path), probe_name(task, protocol, network)
     if name not in probes.get(identity, {}) or name not in probes.get(today, {}):
         return False
     return agree(probes[identity][name], probes[today][name])

@@ -3,13 +3,14 @@
 import dataclasses
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from sparseconv_lib.layers import Scale
 from sparseconv_lib.masks import FIELDS
 from sparseconv_lib.networks import NETWORKS, BlockOrder
+from sparseconv_lib.resnet import SHRINKS, MaskAtSum, Skip
 from sparseconv_lib.study.errors import OneLineError
 
 
@@ -17,9 +18,12 @@ class ParameterError(OneLineError, ValueError):
     """A parameter that no run can use; the message is one line and names the remedy."""
 
 
-def _knob(default: Any, meaning: str) -> Any:
-    """A dataclass field with its meaning, from which the book's page of deviations is made."""
-    return field(default=default, metadata={"meaning": meaning})
+def _knob(default: Any, meaning: str, only: str | None = None) -> Any:
+    """A dataclass field with its meaning, from which the book's page of deviations is made.
+
+    only: the one architecture that has such a choice; None: every one has.
+    """
+    return field(default=default, metadata={"meaning": meaning, "only": only})
 
 
 def whole_number(name: str, value: object, least: int) -> int:
@@ -58,6 +62,9 @@ class Protocol:
     """
 
     dataset: Literal["mnist", "caltech101"] = _knob("mnist", "data set")
+    architecture: Literal["cnn", "resnet18"] = _knob(
+        "cnn", "cnn: the source's Table 1 or 2; resnet18: its ResNet18"
+    )
     split: Literal["standard", "by_seed"] = _knob(
         "standard",
         "standard: the data set's own test images, for Caltech-101 the committed stratified ones; "
@@ -74,15 +81,34 @@ class Protocol:
     )
     momentum: float = _knob(0.9, "momentum of SGD")
     block_order: BlockOrder = _knob(
-        "text", "text: convolution, BatchNorm, ReLU, pooling; code: BatchNorm after the pooling"
+        "text",
+        "text: convolution, BatchNorm, ReLU, pooling; code: BatchNorm after the pooling",
+        only="cnn",
     )
-    batch_norm: bool = _knob(True, "BatchNorm after each convolution")
+    batch_norm: bool = _knob(True, "BatchNorm after each convolution", only="cnn")
+    second_norm: bool = _knob(
+        True, "BatchNorm after the second convolution of a sparse residual block", only="resnet18"
+    )
+    skip: Skip = _knob(
+        "strided",
+        "skip of a sparse residual block that halves the map. strided: a 1×1 convolution of stride "
+        "2, as in the dense one; pooled: 2×2 max pooling, then a 1×1 convolution",
+        only="resnet18",
+    )
+    mask_at_sum: MaskAtSum = _knob(
+        "union", "mask of a residual sum, from those of its branches", only="resnet18"
+    )
+    train_blocks: bool = _knob(
+        True, "the residual blocks are trained, or keep their first weights", only="resnet18"
+    )
     scale: Scale = _knob("mean", "normalisation of the sparse convolution; mean is Eq. 1")
     sparse_bias: Literal["default", "zero"] = _knob(
         "default", "first biases of the sparse convolutions: PyTorch's default, or 0"
     )
-    evaluation: Literal["running", "batch"] = _knob(
-        "running", "BatchNorm statistics when testing: running means, or the test batch's own"
+    evaluation: Literal["running", "batch", "blocks"] = _knob(
+        "running",
+        "BatchNorm statistics when testing: running means, or the test batch's own; blocks: its "
+        "own in the residual blocks only",
     )
     mask_kind: Literal["bernoulli", "block", "scan_line"] = _knob(
         "bernoulli", "how pixels go missing"
@@ -96,6 +122,9 @@ class Protocol:
     )
     scaling: Literal["unit", "imagenet"] = _knob(
         "unit", "unit: pixels in [0, 1]; imagenet: then by ImageNet's mean and deviation"
+    )
+    side: int = _knob(
+        0, "pixels a side to which photographs are averaged down; 0: as they are", only="resnet18"
     )
     fill: float = _knob(0.0, "value of missing pixels, after the scaling")
     held_out: int = _knob(0, "training images held out to choose the rate and the epoch")
@@ -112,12 +141,24 @@ class Protocol:
                 choices = ", ".join(map(repr, get_args(hint)))
                 raise ParameterError(f"{knob.name} is {value!r}; choose one of {choices}")
             if hint is int:
-                least = 0 if knob.name in ("held_out", "patience", "drop_after") else 1
+                least = 0 if knob.name in ("held_out", "patience", "drop_after", "side") else 1
                 whole_number(knob.name, value, least)
             if hint is float and not _real(value):
                 raise ParameterError(f"{knob.name} is {value!r}; give a finite number")
             if hint is bool and not isinstance(value, bool):
                 raise ParameterError(f"{knob.name} is {value!r}; choose True or False")
+            only = knob.metadata["only"]
+            if only not in (None, self.architecture) and value != knob.default:
+                raise ParameterError(
+                    f"{knob.name} is {value!r}, but architecture is {self.architecture!r}, which "
+                    f"has no such choice: leave it out, or choose architecture {only!r}"
+                )
+        if self.architecture == "resnet18":
+            self._check_resnet()
+        elif self.evaluation == "blocks":
+            raise ParameterError(
+                "evaluation is 'blocks', but only ResNet18 has residual blocks: choose 'batch'"
+            )
         if not 0.0 <= self.momentum < 1.0:
             raise ParameterError(f"momentum is {self.momentum!r}; it must be from 0 to below 1")
         rates = self.learning_rates
@@ -135,6 +176,17 @@ class Protocol:
                 "a choice among learning rates, or patience, needs held-out images: set held_out"
             )
 
+    def _check_resnet(self) -> None:
+        if self.dataset != "caltech101":
+            raise ParameterError(
+                "architecture is 'resnet18', which takes photographs: choose the data set "
+                "'caltech101'"
+            )
+        if self.side % SHRINKS:
+            raise ParameterError(
+                f"side is {self.side}; ResNet18 halves it five times: give a multiple of {SHRINKS}"
+            )
+
 
 _CALTECH = Protocol(
     dataset="caltech101",
@@ -144,7 +196,18 @@ _CALTECH = Protocol(
     drop_after=5,
 )
 
-PRESETS: dict[str, dict[str, Protocol]] = {  # data set -> name -> protocol
+# Where the source's text speaks of ResNet18 (Section 3.4.1), and its notebook `Resnet18/Resnet18`
+# where that says more: the drop of the rate and the scaling.
+_RESNET = dataclasses.replace(
+    _CALTECH,
+    architecture="resnet18",
+    epochs=50,
+    drop_after=25,
+    scaling="imagenet",
+    skip="pooled",
+)
+
+PRESETS: dict[str, dict[str, Protocol]] = {  # task -> name -> protocol
     "mnist": {
         # The source's text. It names neither batch size nor learning rate; batch 4 and 1e-3 are
         # what its `Conv` and `SparseConv` notebooks use, and come near its Table 3.
@@ -183,10 +246,27 @@ PRESETS: dict[str, dict[str, Protocol]] = {  # data set -> name -> protocol
             patience=5,
         ),
     },
+    "resnet18": {
+        "as_written": _RESNET,
+        # Its notebook `Resnet18/SparseResnet18`. The two effects of not registering the blocks
+        # are two knobs.
+        "as_coded": dataclasses.replace(
+            _RESNET,
+            split="by_seed",
+            drop_after=0,
+            second_norm=False,
+            train_blocks=False,
+            evaluation="blocks",
+            sparse_bias="zero",
+        ),
+        # `as_written` for a machine without a GPU: small images, few epochs.
+        "reduced": dataclasses.replace(_RESNET, side=64, epochs=4, drop_after=2),
+    },
 }
 
 
 _HINTS = get_type_hints(Protocol)  # knob -> type, in order
+_OF_THE_TASK = ("dataset", "architecture")  # which a preset decides, and no change
 
 
 def check_networks(names: object) -> tuple[str, ...]:
@@ -204,33 +284,45 @@ def check_networks(names: object) -> tuple[str, ...]:
     return chosen
 
 
-def preset(name: object, dataset: str = "mnist") -> Protocol:
-    """The protocol of that name for a data set: a preset, or one with changes after commas.
+def preset(name: object, task: str = "mnist") -> Protocol:
+    """The protocol of that name for a task: a preset, or one with changes after commas.
 
     "as_written, batch_size=64, batch_norm=false" is `as_written` but for two knobs. Several
     learning rates stand with spaces between them. Raises ParameterError for a name, knob or value
     that does not exist.
     """
-    base, changes = _parts(name, dataset)
+    base, changes = _parts(name, task)
     values: dict[str, Any] = {}
     for change in changes:
         knob, equals, text = (part.strip() for part in change.partition("="))
-        if knob not in _HINTS or knob == "dataset" or not equals or knob in values:
+        if knob not in _HINTS or knob in _OF_THE_TASK or not equals or knob in values:
             raise ParameterError(
                 f"protocol is {name!r}: {change!r} is no change of one knob, such as "
-                f"batch_size=64; knobs: {', '.join(k for k in _HINTS if k != 'dataset')}"
+                f"batch_size=64; knobs: {', '.join(_changeable(task))}"
             )
         values[knob] = _value(knob, text)
-    return dataclasses.replace(PRESETS[dataset][base], **values)
+    return dataclasses.replace(PRESETS[task][base], **values)
 
 
-def _parts(name: object, dataset: str) -> tuple[str, list[str]]:
+def applicable(protocol: Protocol) -> Iterator["dataclasses.Field[Any]"]:
+    """The knobs that the protocol's architecture has, in order."""
+    for knob in dataclasses.fields(protocol):
+        if knob.metadata["only"] in (None, protocol.architecture):
+            yield knob
+
+
+def _changeable(task: str) -> list[str]:
+    protocol = next(iter(PRESETS[task].values()))
+    return [knob.name for knob in applicable(protocol) if knob.name not in _OF_THE_TASK]
+
+
+def _parts(name: object, task: str) -> tuple[str, list[str]]:
     """The preset's name and the changes in a protocol's name."""
-    known = ", ".join(PRESETS[dataset])
+    known = ", ".join(PRESETS[task])
     if not isinstance(name, str):
         raise ParameterError(f"protocol is {name!r:.40}; choose one of {known}")
     base, *changes = (part.strip() for part in name.split(","))
-    if base not in PRESETS[dataset]:
+    if base not in PRESETS[task]:
         raise ParameterError(f"protocol is {name!r}; choose one of {known}")
     return base, changes
 
@@ -250,17 +342,17 @@ def _value(knob: str, text: str) -> Any:
     return text
 
 
-def full_name(name: object, dataset: str = "mnist") -> str:
+def full_name(name: object, task: str = "mnist") -> str:
     """The one name of a protocol: its preset, then what really differs, in the order of knobs.
 
     Records and pages are filed under it. Raises ParameterError as `preset` does.
     """
-    protocol = preset(name, dataset)
-    base, _ = _parts(name, dataset)
+    protocol = preset(name, task)
+    base, _ = _parts(name, task)
     changes = [
         f"{knob}={_text(getattr(protocol, knob))}"
         for knob in _HINTS
-        if getattr(protocol, knob) != getattr(PRESETS[dataset][base], knob)
+        if getattr(protocol, knob) != getattr(PRESETS[task][base], knob)
     ]
     return ", ".join([base, *changes])
 

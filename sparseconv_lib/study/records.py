@@ -140,10 +140,11 @@ SCHEMA: dict[str, Any] = _object(
     ),
     other_statistics=_field(
         "object",
-        "the same with the other kind of BatchNorm statistics in testing: kind -> test sparsity -> "
-        "accuracy (records made since 23 November 2026)",
+        "the same with another kind of BatchNorm statistics in testing: kind -> test sparsity -> "
+        "accuracy (records made since 23 November 2026; of no use for Caltech-101 before the 25th, "
+        "when each test batch held neighbouring classes)",
         optional=True,
-        propertyNames={"enum": ["running", "batch"]},
+        propertyNames={"enum": ["running", "batch", "blocks"]},
         additionalProperties={"type": "object", **_BY_SPARSITY},
     ),
     correct=_field(

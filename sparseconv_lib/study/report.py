@@ -1,6 +1,5 @@
 """The report's tables, as HTML, made from records and from the committed verdict rules."""
 
-import dataclasses
 import html
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +21,9 @@ from sparseconv_lib.study import (
     records,
     tables,
 )
-from sparseconv_lib.study.grid import EXPERIMENTS, Grid, dataset_of, grid_of
+from sparseconv_lib.study.grid import EXPERIMENTS, Grid, grid_of, task_of
 from sparseconv_lib.study.paths import ROOT
-from sparseconv_lib.study.protocol import Protocol, preset
+from sparseconv_lib.study.protocol import Protocol, applicable, preset
 from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
@@ -142,7 +141,7 @@ def protocol_table(name: str, protocol: Protocol) -> str:
     """Every knob of a protocol, with its meaning."""
     rows = [
         (knob.name, deviations.words(getattr(protocol, knob.name)), knob.metadata["meaning"])
-        for knob in dataclasses.fields(protocol)
+        for knob in applicable(protocol)
     ]
     table = pandas.DataFrame(rows, columns=["knob", "value", "meaning"])
     return as_html(table, f"The protocol {name}.")
@@ -178,7 +177,7 @@ def example_path(experiment: str, protocol: str, network: str, sparsity: float) 
 
 def class_names(experiment: str) -> tuple[str, ...]:
     """The classes of an experiment's data set, without the data."""
-    if dataset_of(experiment) == "mnist":
+    if task_of(experiment) == "mnist":
         return tuple("0123456789")
     return caltech.classes(caltech.read_manifest())
 
@@ -311,7 +310,7 @@ def _made_by_other_code(experiment: str, protocol: str) -> set[tuple[str, float]
         for record in records.load(experiment, protocol)
         if not probe.same_numbers(
             record.content["identity"]["code"],
-            record.protocol.dataset,
+            task_of(experiment),
             record.key.protocol,
             record.key.network,
         )
@@ -384,13 +383,13 @@ def verdict_table(experiment: str | None = None) -> str:
     return as_html(pandas.DataFrame(rows), "Verdicts, by the rules committed before the first run.")
 
 
-def probe_report(protocol: str, dataset: str = "mnist") -> str:
+def probe_report(protocol: str, task: str = "mnist") -> str:
     """Whether a short training of each network gives today the digits that are committed."""
     committed = probe.load().get(provenance.code_identity(), {})
     lines = []
     for network in NETWORKS:
-        digits = probe.run(preset(protocol, dataset), network)
-        name = probe.probe_name(dataset, protocol, network)
+        digits = probe.run(preset(protocol, task), network)
+        name = probe.probe_name(task, protocol, network)
         if name not in committed:
             told = "no digits are committed for this code; run `sparseconv probe`"
         elif probe.agree(digits, committed[name]):

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sparseconv_lib.study import data, examples, provenance, records
+from sparseconv_lib.resnet import ResNet18
+from sparseconv_lib.study import data, examples, provenance, records, stages
 from sparseconv_lib.study.data import Dataset
 from sparseconv_lib.study.processes import (
     end_children,
@@ -34,7 +35,15 @@ from sparseconv_lib.study.processes import (
 )
 from sparseconv_lib.study.protocol import PRESETS, ParameterError, Protocol
 from sparseconv_lib.study.records import Key, Record
-from sparseconv_lib.study.training import Images, Outcome, arrange, build, draw_masks, fit
+from sparseconv_lib.study.training import (
+    Images,
+    Outcome,
+    arrange,
+    build,
+    draw_masks,
+    fit,
+    shrink,
+)
 
 
 def run(
@@ -129,7 +138,7 @@ def masked_example(
 ) -> tuple[np.ndarray, dict[float, np.ndarray], str]:
     """The example image (C, H, W), its mask at each sparsity as training draws it, its class."""
     upto = dataset.example + 1  # masks are drawn one image after the other
-    images = Images(dataset.test_images[:upto], dataset.test_labels[:upto])
+    images = shrink(Images(dataset.test_images[:upto], dataset.test_labels[:upto]), protocol.side)
     masks = {}
     for p in sparsities:
         seen = draw_masks(protocol, images, p, seed, "test")
@@ -176,17 +185,30 @@ def train_one(
         )
     finally:
         torch.set_num_threads(threads)
+    test = shrink(test, protocol.side)
     masks = draw_masks(protocol, test, key.sparsity, key.seed, "test")
     stage = os.environ.get("SPARSECONV_STAGE")
-    published = key.seed == 0 and key.protocol in PRESETS[protocol.dataset]
-    if stage and published and protocol.split == "standard":  # else the test images are others
+    if stage and _leaves_example(key, protocol):
         net = build(protocol, key.network, key.seed)
         net.load_state_dict(outcome.weights)
         _, test = arrange(protocol, key.sparsity, key.seed, train[:1], test)
         one = slice(dataset.example, dataset.example + 1)
         path = key.path(Path(stage)).with_suffix(".npz")
-        examples.leave(path, net, protocol, test[one], masks[one])
+        if isinstance(net, ResNet18):
+            stages.write(path, stages.walk(net, protocol, test[one], masks[one]))
+        else:
+            examples.leave(path, net, protocol, test[one], masks[one])
     return as_record(key, protocol, dataset, outcome, masks, device, started)
+
+
+def _leaves_example(key: Key, protocol: Protocol) -> bool:
+    """Whether a training leaves what a chapter draws of it: one seed's, with the usual split.
+
+    Of the simple networks, those of the presets only; ResNet18's chapter compares its variants.
+    """
+    if key.seed or protocol.split != "standard":  # else the test images are others
+        return False
+    return protocol.architecture == "resnet18" or key.protocol in PRESETS[protocol.dataset]
 
 
 def as_record(

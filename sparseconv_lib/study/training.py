@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,7 @@ from sparseconv_lib.networks import (
     seed_weights,
     stream_seed,
 )
+from sparseconv_lib.resnet import ResNet18
 from sparseconv_lib.study.protocol import Protocol, check_sparsity, whole_number
 
 ARCHITECTURES = {"mnist": TABLE_1, "caltech101": TABLE_2}
@@ -82,19 +83,30 @@ class Outcome:
     weights: dict[str, Tensor] = field(default_factory=dict)  # state_dict, on the CPU
 
 
-def build(protocol: Protocol, network: str, seed: int) -> ClassificationNet:
+def build(protocol: Protocol, network: str, seed: int) -> ClassificationNet | ResNet18:
     """The network before training, on the CPU, its weights drawn from `seed`."""
+    net: ClassificationNet | ResNet18
     with torch.random.fork_rng(devices=[]):  # PyTorch's own first weights leave no trace
-        net = ClassificationNet(
-            network,
-            ARCHITECTURES[protocol.dataset],
-            block_order=protocol.block_order,
-            batch_norm=protocol.batch_norm,
-            scale=protocol.scale,
-        )
+        if protocol.architecture == "resnet18":
+            net = ResNet18(
+                network,
+                scale=protocol.scale,
+                second_norm=protocol.second_norm,
+                skip=protocol.skip,
+                mask_at_sum=protocol.mask_at_sum,
+                train_blocks=protocol.train_blocks,
+            )
+        else:
+            net = ClassificationNet(
+                network,
+                ARCHITECTURES[protocol.dataset],
+                block_order=protocol.block_order,
+                batch_norm=protocol.batch_norm,
+                scale=protocol.scale,
+            )
     seed_weights(net, seed)
     if protocol.sparse_bias == "zero":
-        for layer in net.convolutions:
+        for layer in net.modules():
             if isinstance(layer, SparseConv2d) and layer.bias is not None:
                 nn.init.zeros_(layer.bias)
     return net
@@ -123,6 +135,28 @@ def lost_before(sparsity: float) -> float:
     """
     earlier = [q for q in SWEEP if q < sparsity]
     return 1 - math.prod(1 - q for q in (LEFTOVER_SPARSITY, *earlier))
+
+
+def shrink(images: Images, side: int) -> Images:
+    """`images` with `side` pixels a side, averaged down (bilinear, antialiased), rounded to bytes.
+
+    Computed in float32 where the images are. Images of that side already, or side 0, stay as they
+    are. Raises ValueError for pixels that have been lost: masks are drawn after it.
+    """
+    if side in (0, images.pixels.shape[-1]):
+        return images
+    if images.left is not None:
+        raise ValueError("shrink the images before any pixel of them is lost")
+    pixels = torch.cat(
+        [
+            F.interpolate(part.float(), (side, side), mode="bilinear", antialias=True)
+            .round()
+            .clamp(0, 255)
+            .to(torch.uint8)
+            for part in images.pixels.split(256)
+        ]
+    )
+    return Images(pixels, images.labels)
 
 
 def arrange(
@@ -179,20 +213,29 @@ def predict_correct(net: nn.Module, protocol: Protocol, images: Images, masks: T
     """Whether each image is classified correctly: bool (N,), on the images' device."""
     # With the batch's own statistics the result depends on the batch, so it is the training's.
     batch = protocol.batch_size
+    order = torch.arange(len(images), device=images.labels.device)
     if protocol.evaluation == "running":
         batch = max(batch, AT_ONCE // images.pixels[0, 0].numel())
+    elif protocol.dataset == "caltech101":
+        # Its test images stand in the order of their classes, and the statistics of a batch of one
+        # class are no batch's. The source's test images are shuffled, once.
+        shuffle = torch.Generator().manual_seed(stream_seed(0, "order of test images"))
+        order = torch.randperm(len(images), generator=shuffle).to(order.device)
     before = {name: buffer.clone() for name, buffer in net.named_buffers()}
     was_training = net.training
     net.train(protocol.evaluation == "batch")
-    correct = []
-    for start in range(0, len(images), batch):
-        part = images[start : start + batch]
-        x, mask = prepare(part, masks[start : start + batch], protocol)
-        correct.append(_forward(net, protocol, x, mask).argmax(1) == part.labels)
+    if protocol.evaluation == "blocks":
+        assert isinstance(net, ResNet18)
+        net.blocks.train()
+    correct = torch.empty(len(images), dtype=torch.bool, device=order.device)
+    for index in order.split(batch):
+        part = images[index]
+        x, mask = prepare(part, masks[index], protocol)
+        correct[index] = _forward(net, protocol, x, mask).argmax(1) == part.labels
     for name, buffer in net.named_buffers():  # testing must leave no trace in the network
         buffer.copy_(before[name])
     net.train(was_training)
-    return torch.cat(correct)
+    return correct
 
 
 def fit(
@@ -228,6 +271,8 @@ def fit(
     started = time.perf_counter()
     outcome = Outcome()
     with _reproducible(protocol):
+        # Before they travel, so that every device gets the same bytes.
+        train, test = shrink(train, protocol.side), shrink(test, protocol.side)
         train, test = arrange(protocol, sparsity, seed, train.to(device), test.to(device))
         held_out = train[:0]
         if protocol.held_out:
@@ -275,7 +320,7 @@ def fit(
 class _Candidate:
     """One learning rate's training; the network as it was after its best epoch."""
 
-    net: ClassificationNet
+    net: ClassificationNet | ResNet18
     epochs: list[dict[str, float]]
     curve: list[float]
     best_epoch: int
@@ -362,14 +407,17 @@ def _fit_one_rate(
 
 
 def _optimiser(protocol: Protocol, net: nn.Module, rate: float) -> torch.optim.Optimizer:
+    weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
     if protocol.optimiser == "sgd":
-        return torch.optim.SGD(net.parameters(), rate, protocol.momentum, fused=True)
-    return torch.optim.Adam(net.parameters(), rate, fused=True)
+        return torch.optim.SGD(weights, rate, protocol.momentum, fused=True)
+    return torch.optim.Adam(weights, rate, fused=True)
 
 
 def _with_other_statistics(protocol: Protocol) -> Protocol:
-    running = protocol.evaluation == "running"
-    return dataclasses.replace(protocol, evaluation="batch" if running else "running")
+    """The same but for BatchNorm's statistics in testing: the other kind that the source used."""
+    other: Literal["batch", "blocks"] = "blocks" if protocol.architecture == "resnet18" else "batch"
+    evaluation = other if protocol.evaluation == "running" else "running"
+    return dataclasses.replace(protocol, evaluation=evaluation)
 
 
 def _accuracy(net: nn.Module, protocol: Protocol, images: Images, masks: Tensor) -> float:
