@@ -32,6 +32,7 @@ STUDY = [
         "claims",
         "verdicts",
         "implementations",
+        "mask_twice",
         "tables",
         "ledger",
         "forensics",
@@ -45,7 +46,9 @@ STUDY = [
         "report_batch_norm",
         "report_caltech",
         "report_classes",
+        "report_ladder",
         "report_resnet",
+        "report_walk",
         "cli",
     ),
 ]

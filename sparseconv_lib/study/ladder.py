@@ -44,6 +44,7 @@ FAULTS: dict[str, Fault] = {
 Rung = frozenset[str]
 CODE: Rung = frozenset(FAULTS)
 DENSE: Rung = frozenset()
+LAYER_ONLY: Rung = frozenset({"layer"})  # a sparse network without any other fault
 
 
 def parse(variant: object) -> Rung | None:

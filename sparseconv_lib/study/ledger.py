@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sparseconv_lib.study import claims, implementations, records, tables, verdicts
+from sparseconv_lib.study import claims, implementations, mask_twice, records, tables, verdicts
 from sparseconv_lib.study.claims import Claim, Contrast, Register
 from sparseconv_lib.study.grid import grid_of
 from sparseconv_lib.study.verdicts import Accuracies, Verdict
@@ -16,7 +16,8 @@ NOT_RUN = "not yet run"
 NOT_DECIDED = "not yet decided"
 # Claims that a count decides: id -> (word, reason).
 CALCULATED: dict[str, Callable[[], tuple[str, str]]] = {
-    "layer-double-parameters": implementations.verdict
+    "layer-double-parameters": implementations.verdict,
+    "resnet18-mask-twice": mask_twice.verdict,
 }
 
 

@@ -1,15 +1,31 @@
 """Tables and figures of the chapter on ResNet18, as HTML, made from records."""
 
-from collections.abc import Sequence
+import functools
+import tomllib
+from collections.abc import Mapping, Sequence
 
 import pandas
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.resnet import STAGES, ResNet18
+from sparseconv_lib.study import figures, ladder, records, tables
+from sparseconv_lib.study.grid import EXPERIMENTS, INTERSECTION, RESNET_SPARSITIES
+from sparseconv_lib.study.paths import RESULTS
 from sparseconv_lib.study.protocol import Protocol
 from sparseconv_lib.study.records import Record
-from sparseconv_lib.study.report import as_html, percent
+from sparseconv_lib.study.report import (
+    NO_BREAK,
+    as_html,
+    devices,
+    percent,
+    source_accuracy,
+    spread,
+)
+from sparseconv_lib.study.report_ladder import points, reduced_in_words
+from sparseconv_lib.study.statistics import paired_difference, summarise
 from sparseconv_lib.study.training import build
 
 CLAIM = "resnet18-75-to-50"
@@ -77,4 +93,226 @@ def statistics_table(trained: Sequence[Record]) -> str:
         pandas.DataFrame(rows),
         "Test accuracy by the statistics that BatchNorm uses in testing. The source's sparse "
         "blocks are never switched to their running means.",
+    )
+
+
+def in_words() -> str:
+    """The chapter's answer that no training is needed for, counted on the networks."""
+    net = ResNet18(SPARSE, skip="pooled", second_norm=False, train_blocks=False)
+    frozen = sum(p.numel() for p in net.blocks.parameters())
+    every = sum(p.numel() for p in net.parameters())
+    return (
+        "The source's sparse ResNet18 did not fail because its convolutions are sparse, nor "
+        "because a block uses its mask twice: at p = 0 every mask holds ones only, and no rule for "
+        f"them can change anything. Of its {every:,} weights {frozen:,}, those of the residual "
+        "blocks, were never trained."
+    )
+
+
+def taps_table(layers: Sequence[tuple[str, int, int]], side: int) -> str:
+    """How unlike its interior a map's border is, layer by layer, counted at p = 0.
+
+    layers: (name, kernel size, stride) of the convolutions in order; side: of the image.
+    """
+    rows: list[list[str]] = []
+    size = side
+    for name, kernel, stride in layers:
+        if kernel == 1:
+            continue  # one tap, and no border
+        if "blocks" in name and rows[-1][0] == "stem":
+            size //= 2  # the max pooling between them
+        count = taps(torch.ones(1, 1, size, size), kernel, stride)
+        size = shown = count.shape[-1]
+        border = (count < kernel * kernel).float().mean().item()
+        rows.append(
+            [
+                name,
+                f"{kernel}×{kernel}",
+                f"{shown}×{shown}",
+                f"{kernel * kernel}",
+                f"{100 * border:.1f}{NO_BREAK}%",
+                f"{kernel * kernel / count[..., 0, shown // 2].item():.2f}",
+                f"{kernel * kernel / count.min().item():.2f}",
+            ]
+        )
+    columns = ["layer", "window", "map", "taps", "border", "larger at an edge", "in a corner"]
+    return as_html(
+        pandas.DataFrame(rows, columns=columns),
+        f"Each convolution on whole images of {side} × {side}: how much of its map has taps "
+        "outside, and by how much its sum is larger there than in the interior, relative to the "
+        "dense convolution. A convolution of stride 2 has taps outside at two of its four edges.",
+    )
+
+
+def taps(mask: Tensor, kernel: int, stride: int) -> Tensor:
+    """Observed taps of each window: mask (1, 1, H, W) -> (1, 1, H', W')."""
+    ones = torch.ones(1, 1, kernel, kernel)
+    return F.conv2d(mask, ones, None, stride, kernel // 2)
+
+
+# Figure 5
+
+
+@functools.cache
+def printed() -> dict[str, list[float]]:
+    """Network -> test accuracy after each epoch, as the source's notebooks printed it."""
+    with (RESULTS / "source.toml").open("rb") as file:
+        return tomllib.load(file)["resnet18"]
+
+
+def printed_in_words() -> str:
+    """What the source's own curves say of its text and of the drop of the learning rate."""
+    dense, sparse = printed()[PLAIN], printed()[SPARSE]
+    text = source_accuracy(SPARSE, 0.0, CLAIM)
+    assert text is not None
+    return (
+        f"Its notebooks printed {100 * dense[-1]:.1f}{NO_BREAK}% for the dense network after "
+        f"{len(dense)} epochs (at most {100 * max(dense):.1f}{NO_BREAK}%), and "
+        f"{100 * sparse[-1]:.1f}{NO_BREAK}% for the sparse one (at most "
+        f"{100 * max(sparse):.1f}{NO_BREAK}%), where the text says "
+        f"{100 * text:.0f}{NO_BREAK}%. The dense network's rate was lowered after {DROP} epochs, "
+        f"when it had reached {100 * dense[DROP - 1]:.1f}{NO_BREAK}%: what the drop added to "
+        f"that is {100 * (dense[-1] - dense[DROP - 1]):+.1f} points.".replace("-", "−")
+    )
+
+
+DROP = 25  # epochs after which the source's dense notebook lowers the rate
+
+
+def figure_5() -> str:
+    """Accuracy after each epoch: the source's two curves, and ours of both and of the mended."""
+    figure, (theirs, ours) = figures.new_figure(7.8, 3.3, 1, 2, sharey=True)
+    told = []
+    for network, curve in printed().items():
+        color, line, _ = figures.STYLES[network]
+        label = "dense" if network == PLAIN else "sparse"
+        theirs.plot(
+            range(1, len(curve) + 1), [100 * a for a in curve], color=color, linestyle=line,
+            label=label,
+        )  # fmt: skip
+        told.append(f"the source's {label} network ends at {100 * curve[-1]:.1f} %")
+    theirs.axvline(DROP, color="#888888", linewidth=0.8)
+    theirs.annotate(
+        "dense: rate / 10", (DROP, 4), xytext=(4, 0), textcoords="offset points", fontsize=8
+    )
+    theirs.set(title="as the source drew it", xlabel="epoch", ylabel="test accuracy (%)")
+    theirs.legend(loc="lower right")
+    base = "as_written" if _curves("as_written") else "reduced"
+    found = _curves(base)
+    for label, (style, curve) in found.items():
+        color, line, _ = figures.STYLES[style]
+        ours.plot(
+            range(1, len(curve) + 1), [100 * a for a in curve], color=color, linestyle=line,
+            marker="." if len(curve) < 10 else None, label=label,
+        )  # fmt: skip
+        told.append(f"ours, {label}, ends at {100 * curve[-1]:.1f} %")
+    ours.set(title=f"as it should have been ({base})", xlabel="epoch")
+    if found:
+        ours.legend(loc="lower right", fontsize=8)
+    else:
+        ours.text(0.5, 0.5, "not run yet", transform=ours.transAxes, ha="center")
+    return figures.as_html(
+        figure,
+        "Test accuracy on whole images after each epoch. Left: what the source's notebooks "
+        f"printed, one run each. Right: ours, seed 0. {reduced_in_words(base)}",
+        f"Two charts of test accuracy against epoch; {'; '.join(told)}.",
+    )
+
+
+def _curves(base: str) -> dict[str, tuple[str, list[float]]]:
+    """Label -> (style, accuracy after each epoch) of seed 0 on whole images."""
+    wanted = {
+        "dense": (PLAIN, PLAIN, base),
+        "sparse, mended": ("SparseConvNet", SPARSE, ladder.protocol_of(base, ladder.LAYER_ONLY)),
+        "sparse, the source's code": (
+            SPARSE,
+            SPARSE,
+            ladder.trained_as(base, ladder.CODE),
+        ),
+    }
+    found = {}
+    for label, (style, network, protocol) in wanted.items():
+        record = records.find(records.Key("resnet18", protocol, network, 0.0, 0))
+        if record:
+            found[label] = (style, [e["test_accuracy"] for e in record.content["epochs"]])
+    return found
+
+
+# Where the data are sparse
+
+
+def sparse_table(base: str) -> str:
+    """ResNet18 where pixels are missing: four networks, and differences from the dense one."""
+    cells = _cells(base)
+    networks = (PLAIN, "ConvNet+mask", SPARSE, "SparseConvNet")
+    rows = []
+    for p in (0.0, *RESNET_SPARSITIES):
+        row = {"p": f"{p:g}"}
+        for network in networks:
+            seeds = cells.get((network, p, p), {})
+            row[network] = spread(summarise(seeds.values())) if seeds else "not run"
+        rows.append({name: told.replace(" ", NO_BREAK) for name, told in row.items()})
+    found = records.load("resnet18", base)
+    return as_html(
+        pandas.DataFrame(rows),
+        f"Test accuracy of ResNet18, trained and tested at p. {reduced_in_words(base)} "
+        f"{devices(found) or 'not run'}.",
+    )
+
+
+def difference_table(base: str) -> str:
+    """The questions asked of these accuracies, each a difference paired by seed."""
+    cells = _cells(base)
+    if base == "as_written":
+        cells = {
+            **cells,
+            **{("intersection", *key[1:]): v for key, v in _cells(INTERSECTION).items()},
+        }
+    asked = {
+        "sparse − dense": ("SparseConvNet", PLAIN),
+        "sparse − ConvNet+mask": ("SparseConvNet", "ConvNet+mask"),
+        "kept − dense": (SPARSE, PLAIN),
+        "one mask twice: kept − dilated": (SPARSE, "SparseConvNet"),
+    }
+    if base == "as_written":
+        asked["at the sum: intersection − union"] = ("intersection", "SparseConvNet")
+    rows = []
+    for question, (a, b) in asked.items():
+        row = {"difference": question}
+        for p in RESNET_SPARSITIES:
+            pair = cells.get((a, p, p), {}), cells.get((b, p, p), {})
+            shared = pair[0].keys() & pair[1].keys()
+            row[f"p = {p:g}"] = (
+                f"{points(paired_difference(*pair))}, n{NO_BREAK}={NO_BREAK}{len(shared)}"
+                if shared
+                else "not run"
+            )
+        rows.append(row)
+    return as_html(
+        pandas.DataFrame(rows),
+        "Differences of test accuracy in points, paired by seed, with 95 % intervals where there "
+        "are several seeds. Sparse is SparseConvNet, whose mask every window dilates; kept is "
+        f"SparseConvNet-kept. {reduced_in_words(base)}",
+    )
+
+
+def _cells(protocol: str) -> Mapping[tuple[str, float, float], Mapping[int, float]]:
+    return tables.accuracies(records.load("resnet18", protocol))
+
+
+def coverage_table() -> str:
+    """What the published grid asks of ResNet18, and how much of it has been trained."""
+    ladders = {name for base in ladder.BASES for name in ladder.protocols(base)}
+    counts: dict[tuple[str, str], list[bool]] = {}
+    for name in ("resnet18", "resnet18_reduced"):
+        for page in EXPERIMENTS[name].pages():
+            for key in page.keys:
+                what = "the ladder" if key.protocol in ladders else key.protocol
+                done = key.path().exists()
+                counts.setdefault((name, what), []).append(done)
+    rows = [[*which, f"{sum(done)} of {len(done)}"] for which, done in counts.items()]
+    return as_html(
+        pandas.DataFrame(rows, columns=["experiment", "what", "trained"]),
+        "Trainings that the published grid asks for. `sparseconv sweep resnet18` runs what is "
+        "missing on a GPU, `sparseconv sweep resnet18_reduced` on a CPU.",
     )

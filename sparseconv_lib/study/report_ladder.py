@@ -1,0 +1,270 @@
+"""The ladder from the source's sparse ResNet18 to its dense one, as HTML, made from records."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas
+
+from sparseconv_lib.study import figures, ladder, probe, records
+from sparseconv_lib.study.ladder import FAULTS, Rung
+from sparseconv_lib.study.protocol import preset
+from sparseconv_lib.study.report import NO_BREAK, as_html, devices, signed, spread
+from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
+
+TITLES = {
+    "as_written": "50 epochs, 224 × 224",
+    "reduced": "reduced protocol",
+}
+NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Mending one fault: the rungs before and after, and the gain over seeds that both have."""
+
+    fault: str
+    before: Rung
+    after: Rung
+    gain: Summary | None  # None where no seed has both
+
+
+def steps(base: str, rungs: Sequence[Rung]) -> list[Step]:
+    """The gains along a way from one rung to the next."""
+    return [_step(base, before, after) for before, after in itertools.pairwise(rungs)]
+
+
+def _step(base: str, before: Rung, after: Rung) -> Step:
+    (fault,) = before - after
+    return Step(fault, before, after, _gain(base, before, after))
+
+
+def _gain(base: str, before: Rung, after: Rung) -> Summary | None:
+    a, b = ladder.accuracies(base, after), ladder.accuracies(base, before)
+    return paired_difference(a, b) if a.keys() & b.keys() else None
+
+
+def reduced_in_words(base: str) -> str:
+    """What makes a protocol smaller than the source's, to stand in every caption; "" if it is not.
+
+    Read from the protocols themselves.
+    """
+    full, small = preset("as_written", "resnet18"), preset(base, "resnet18")
+    if base == "as_written":
+        return f"{full.epochs} epochs, photographs of 224 × 224 pixels, as the source."
+    return (
+        f"Reduced protocol: {small.epochs} epochs instead of {full.epochs}, photographs of "
+        f"{small.side} × {small.side} pixels instead of 224 × 224."
+    )
+
+
+def way_table(base: str, rungs: Sequence[Rung], which: str) -> str:
+    """One way from the source's code to the dense network, a row a rung.
+
+    which: the order, in words, for the caption.
+    """
+    if not any(ladder.accuracies(base, rung) for rung in rungs):
+        return f"<p>The ladder has not been run yet under {base}.</p>"
+    rows = [["the source's code", _accuracy(base, rungs[0]), "–"]]
+    for step in steps(base, rungs):
+        rows.append(
+            [f"not: {FAULTS[step.fault].cause}", _accuracy(base, step.after), points(step.gain)]
+        )
+    return as_html(
+        pandas.DataFrame(rows, columns=["and from here on", "test accuracy", "gain in points"]),
+        f"From the source's sparse ResNet18 to its dense one, {which}, on whole images. Each row "
+        "mends one more fault. Gains are paired by seed, with 95 % intervals where there are "
+        f"several. {reduced_in_words(base)} {_where(base)}",
+    )
+
+
+def _accuracy(base: str, rung: Rung) -> str:
+    seeds = ladder.accuracies(base, rung)
+    if not seeds:
+        return NOT_RUN
+    mark = " †" if _made_by_other_code(base, rung) else ""
+    return (spread(summarise(seeds.values())) + mark).replace(" ", NO_BREAK)
+
+
+def _made_by_other_code(base: str, rung: Rung) -> bool:
+    name = ladder.trained_as(base, rung)
+    return any(
+        not probe.same_numbers(
+            record.content["identity"]["code"], "resnet18", name, record.key.network
+        )
+        for record in records.load("resnet18", name)
+    )
+
+
+def points(summary: Summary | None) -> str:
+    """ "+3.1 (+2.0 to +4.2)", or the mean alone where there is one seed."""
+    if summary is None:
+        return NOT_RUN
+    told = signed(100 * summary.mean, 1)
+    if summary.n > 1:
+        told += f" ({signed(100 * summary.low, 1)} to {signed(100 * summary.high, 1)})"
+    return told.replace(" ", NO_BREAK)
+
+
+def _where(base: str) -> str:
+    found = [r for name in ladder.protocols(base) for r in records.load("resnet18", name)]
+    stale = any(_made_by_other_code(base, rung) for rung in (*ladder.down(), *ladder.up()))
+    return f"{devices(found)}." + (" † made by other code than today's." if stale else "")
+
+
+def alone_table(base: str) -> str:
+    """Each fault mended alone, in both orders, and left alone; what they do not add up to."""
+    total = _gain(base, ladder.CODE, ladder.DENSE)
+    if total is None:
+        return f"<p>The ladder has not been run yet under {base}.</p>"
+    ways = _ways(base)
+    rows = [
+        [fault.cause, *(points(gains[name]) for gains in ways.values())]
+        for name, fault in FAULTS.items()
+    ]
+    sums = {way: _sum(base, way) for way in ways}
+    rows.append(["all six, added up", *(points(found) for found in sums.values())])
+    rows.append(["what they do to each other", *(points(_rest(base, way)) for way in ways)])
+    rows.append(["from code to dense", *[points(total)] * len(ways)])
+    return as_html(
+        pandas.DataFrame(rows, columns=["fault", *ways]),
+        "Points of test accuracy on whole images that mending a fault gains, by what else is "
+        "mended: nothing (alone, first), what stands above it, what stands below it, or all the "
+        "rest (alone, last). In both orders the gains add up to the whole. Alone they need not: "
+        "what is left over, or counted twice, is what the faults do to each other. 95 % intervals "
+        f"over paired seeds where there are several, n = {total.n}. {reduced_in_words(base)}",
+    )
+
+
+WAYS = ("alone, first", "in order", "in reverse order", "alone, last")
+
+
+def _ways(base: str) -> dict[str, Mapping[str, Summary | None]]:
+    return {
+        way: {fault: _gain(base, *rungs) for fault, rungs in _pairs(way).items()} for way in WAYS
+    }
+
+
+def _pairs(way: str) -> dict[str, tuple[Rung, Rung]]:
+    """Fault -> the rungs before and after mending it, on one of the four ways."""
+    if way == "alone, first":
+        return {name: ladder.mended_alone(name) for name in FAULTS}
+    if way == "alone, last":
+        return {name: ladder.left_alone(name) for name in FAULTS}
+    rungs = ladder.down() if way == "in order" else ladder.up()
+    pairs = list(itertools.pairwise(rungs))
+    return {name: pair for pair in pairs for name in pair[0] - pair[1]}
+
+
+def _sum(base: str, way: str) -> Summary | None:
+    """The gains of all faults added up, seed by seed."""
+    gains: dict[int, float] | None = None
+    for before, after in _pairs(way).values():
+        a, b = ladder.accuracies(base, after), ladder.accuracies(base, before)
+        both = {seed: a[seed] - b[seed] for seed in a if seed in b}
+        if gains is None:
+            gains = both
+        else:
+            gains = {seed: gains[seed] + gain for seed, gain in both.items() if seed in gains}
+    return summarise(gains.values()) if gains else None
+
+
+def _rest(base: str, way: str) -> Summary | None:
+    """The whole gap less the added gains, seed by seed."""
+    dense, code = ladder.accuracies(base, ladder.DENSE), ladder.accuracies(base, ladder.CODE)
+    rest = {seed: dense[seed] - code[seed] for seed in dense if seed in code}
+    for before, after in _pairs(way).values():
+        a, b = ladder.accuracies(base, after), ladder.accuracies(base, before)
+        rest = {s: value - (a[s] - b[s]) for s, value in rest.items() if s in a and s in b}
+    return summarise(rest.values()) if rest else None
+
+
+def waterfall(base: str) -> str:
+    """Both orders as waterfalls: each bar starts where the last one ended."""
+    ways = {"in order": ladder.down(), "in reverse order": ladder.up()}
+    found = {way: steps(base, rungs) for way, rungs in ways.items()}
+    if any(step.gain is None for each in found.values() for step in each):
+        return f"<p>Not every rung has been run yet under {base}.</p>"
+    figure, axes = figures.new_figure(7.8, 3.9, 1, 2, sharex=True)
+    told = []
+    for axis, (way, each) in zip(axes, found.items(), strict=True):
+        start = 100 * summarise(ladder.accuracies(base, ladder.CODE).values()).mean
+        end = 100 * summarise(ladder.accuracies(base, ladder.DENSE).values()).mean
+        labels = ["the source's code", *(_short(step.fault) for step in each), "dense"]
+        axis.barh(0, start, color="#999999")
+        level = start
+        for i, step in enumerate(each, start=1):
+            assert step.gain is not None
+            gain = 100 * step.gain.mean
+            half = 100 * (step.gain.high - step.gain.mean)
+            axis.barh(
+                i, gain, left=level, color="#009E73" if gain >= 0 else "#D55E00",
+                xerr=None if np.isnan(half) else half, capsize=2,
+            )  # fmt: skip
+            level += gain
+            axis.annotate(
+                signed(gain, 1), (max(level, level - gain), i), xytext=(4, 0),
+                textcoords="offset points", va="center", fontsize=8,
+            )  # fmt: skip
+        axis.barh(len(each) + 1, end, color="#0072B2")
+        axis.set_yticks(range(len(labels)), labels, fontsize=8)
+        axis.invert_yaxis()
+        axis.set(xlabel="test accuracy (%)", title=f"mended {way}")
+        axis.set_xlim(0, 1.18 * max(start, end, level))
+        told.append(
+            f"{way}: from {start:.1f} % "
+            + ", ".join(f"{_short(s.fault)} {signed(100 * s.gain.mean, 1)}" for s in each if s.gain)
+            + f", to {end:.1f} %"
+        )
+    n = sorted({step.gain.n for each in found.values() for step in each if step.gain})
+    seeds = f"n = {n[0]}" + (f" to {n[-1]}" if len(n) > 1 else "")
+    return figures.as_html(
+        figure,
+        f"What each mended fault gains, {seeds}; error bars are 95 % intervals of the gain where "
+        f"there are several seeds. {reduced_in_words(base)}",
+        f"Two waterfall charts of test accuracy. {'; '.join(told)}.",
+    )
+
+
+def _short(fault: str) -> str:
+    return {
+        "untrained": "train the blocks",
+        "training_mode": "test them in test mode",
+        "no_second_norm": "second BatchNorm",
+        "no_drop": "lower the rate",
+        "pooled_skip": "strided skip",
+        "layer": "no scale",
+    }[fault]
+
+
+def in_words(base: str) -> str:
+    """The ladder's answer in a few sentences."""
+    code, dense = ladder.accuracies(base, ladder.CODE), ladder.accuracies(base, ladder.DENSE)
+    total = _gain(base, ladder.CODE, ladder.DENSE)
+    if total is None:
+        return f"The ladder has not been run yet under {base}."
+    ways = _ways(base)
+    told = (
+        f"{reduced_in_words(base)} With all faults of the source's code the sparse ResNet18 "
+        f"reaches {spread(summarise(code.values()))}, with none of them "
+        f"{spread(summarise(dense.values()))}: a gap of {100 * total.mean:.1f} points."
+    )
+    first = {name: gain.mean for name in FAULTS if (gain := ways["alone, first"][name]) is not None}
+    if first:
+        best = max(first, key=lambda name: first[name])
+        told += (
+            f" The one fault whose mending alone gains most is that {FAULTS[best].cause}: "
+            f"{signed(100 * first[best], 1)} points."
+        )
+    layer = [
+        f"{signed(100 * gain.mean, 1)} {way}"
+        for way in WAYS
+        if (gain := ways[way]["layer"]) is not None
+    ]
+    if layer:
+        told += (
+            " The layer, which is all that makes the network sparse, is worth, mended: "
+            f"{'; '.join(layer)}."
+        )
+    return told

@@ -1,0 +1,193 @@
+"""The chapter on ResNet18: its tables, curves and the verdict that a calculation gives."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from test_records import a_record
+from test_report_caltech import cells
+
+from sparseconv_lib.study import (
+    claims,
+    figures,
+    ladder,
+    mask_twice,
+    records,
+    report_resnet,
+)
+from sparseconv_lib.study.grid import EXPERIMENTS, RESNET_SPARSITIES
+from sparseconv_lib.study.ledger import CALCULATED
+from sparseconv_lib.study.protocol import preset
+
+
+def a_resnet_record(network, sparsity, seed=0, protocol="reduced", accuracy=0.5, **more):
+    knobs = dataclasses.asdict(preset(protocol, "resnet18"))
+    content = a_record(network, sparsity, seed).content | {
+        "experiment": "resnet18",
+        "protocol": protocol,
+        "knobs": {**knobs, "learning_rates": list(knobs["learning_rates"])},
+        "accuracy": {f"{sparsity:g}": accuracy},
+    }
+    return records.validated(content | more, "invented")
+
+
+@pytest.fixture
+def install(monkeypatch):
+    def these(*found):
+        monkeypatch.setattr(
+            records,
+            "load",
+            lambda experiment, protocol=None, folder=None: [
+                r for r in found if protocol in (None, r.key.protocol)
+            ],
+        )
+        by_key = {record.key: record for record in found}
+        monkeypatch.setattr(records, "find", lambda key, folder=None: by_key.get(key))
+
+    these()
+    return these
+
+
+# The source's curves
+
+
+def test_the_printed_curves_are_those_of_facts():
+    """facts.md: dense ends at 76.0 % (best 76.8 %), sparse at 42.8 %."""
+    dense, sparse = (report_resnet.printed()[n] for n in ("ConvNet", "SparseConvNet-kept"))
+    assert len(dense) == len(sparse) == 50
+    assert (dense[-1], max(dense), sparse[-1]) == (0.760, 0.768, 0.428)
+    told = report_resnet.printed_in_words().replace("\u00a0", " ")
+    for number in ("76.0 %", "at most 76.8 %", "42.8 %", "at most 43.3 %", "50 %", "−0.2 points"):
+        assert number in told
+
+
+def test_figure_5_draws_the_source_and_ours(install, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        figures, "as_html", lambda figure, *texts: drawn.append(figure) or " ".join(texts)
+    )
+    assert "the source's dense network ends at 76.0 %" in report_resnet.figure_5()
+    theirs, ours = drawn[0].axes
+    assert [len(line.get_ydata()) for line in theirs.lines[:2]] == [50, 50]
+    assert not ours.lines
+    epochs = [
+        {"loss": 1.0, "train_accuracy": 0.1, "test_accuracy": a, "seconds": 1.0}
+        for a in (0.1, 0.2, 0.3, 0.4)
+    ]
+    code = ladder.trained_as("reduced", ladder.CODE)
+    install(
+        a_resnet_record("ConvNet", 0.0, epochs=epochs),
+        a_resnet_record(ladder.NETWORK, 0.0, protocol=code, epochs=epochs[:2]),
+    )
+    told = report_resnet.figure_5()
+    assert "ours, dense, ends at 40.0 %" in told
+    assert "the source's code, ends at 20.0 %" in told
+    assert [list(line.get_ydata()) for line in drawn[1].axes[1].lines] == [
+        pytest.approx([10, 20, 30, 40]),
+        pytest.approx([10, 20]),
+    ]
+
+
+# What is computed
+
+
+def test_the_claim_about_the_mask_is_decided_by_a_calculation():
+    word, reason = CALCULATED["resnet18-mask-twice"]()
+    assert word == claims.NOT_REPRODUCED and "bit for bit" in reason
+    assert mask_twice.largest_difference(0.0) == 0
+    assert mask_twice.largest_difference(0.9) > 0  # it could have come out otherwise
+
+
+def test_a_difference_would_leave_the_claim_undecided(monkeypatch):
+    monkeypatch.setattr(mask_twice, "largest_difference", lambda: 0.5)
+    assert mask_twice.verdict()[0] == claims.UNDECIDED
+
+
+def test_taps_are_counted():
+    """Against the windows of a small map, in loops."""
+    for kernel, stride in ((3, 1), (3, 2), (7, 2)):
+        got = report_resnet.taps(torch.ones(1, 1, 8, 8), kernel, stride)[0, 0]
+        reach = kernel // 2
+        for i, j in itertools.product(range(8 // stride), repeat=2):
+            rows = [u for u in range(i * stride - reach, i * stride + reach + 1) if 0 <= u < 8]
+            columns = [u for u in range(j * stride - reach, j * stride + reach + 1) if 0 <= u < 8]
+            assert got[i, j] == len(rows) * len(columns)
+
+
+def test_the_taps_table_follows_the_map():
+    layers = [("stem", 7, 2), ("blocks.0.conv1", 3, 1), ("blocks.2.skip_conv", 1, 2),
+              ("blocks.2.conv1", 3, 2)]  # fmt: skip
+    stem, block, halved = cells(report_resnet.taps_table(layers, 64))
+    assert [row["map"] for row in (stem, block, halved)] == ["32×32", "16×16", "8×8"]
+    assert block["border"] == f"{100 * (1 - 14**2 / 16**2):.1f} %"
+    assert halved["border"] == f"{100 * (1 - 7**2 / 8**2):.1f} %"
+    assert (block["larger at an edge"], block["in a corner"]) == ("1.50", "2.25")
+
+
+def test_in_words_counts_the_weights():
+    told = report_resnet.in_words()
+    assert "11,166,080" in told  # facts.md's 11,169,920, less 3,840 of BatchNorms never used
+    assert "no rule for them can change anything" in told
+
+
+def test_parameters_of_each_part_add_up():
+    for name in ("reduced", "as_coded"):
+        table = cells(report_resnet.architecture_table(preset(name, "resnet18")))
+        for network in ("ConvNet", "SparseConvNet-kept"):
+            counts = [row[network].partition(" (")[0].replace(",", "") for row in table]
+            assert sum(map(int, counts[:-1])) == int(counts[-1])
+        frozen = "(" in table[2]["SparseConvNet-kept"]
+        assert frozen == (name == "as_coded")
+
+
+# Where the data are sparse
+
+
+def test_differences_are_paired_by_seed(install):
+    install(*(
+        a_resnet_record(network, p, seed, accuracy=level + seed / 10)
+        for network, level in (("ConvNet", 0.4), ("SparseConvNet", 0.45), ("ConvNet+mask", 0.5))
+        for p in RESNET_SPARSITIES
+        for seed in range(2 if network == "ConvNet" else 3)
+    ))  # fmt: skip
+    rows = {row["difference"]: row for row in cells(report_resnet.difference_table("reduced"))}
+    assert rows["sparse − dense"]["p = 0.5"] == "+5.0 (+5.0 to +5.0), n = 2"
+    assert rows["sparse − ConvNet+mask"]["p = 0.8"].endswith("n = 3")
+    assert rows["sparse − ConvNet+mask"]["p = 0.8"].startswith("−5.0")
+    assert rows["kept − dense"]["p = 0.5"] == "not run"
+    assert not any("intersection" in name for name in rows)
+    table = cells(report_resnet.sparse_table("reduced"))
+    assert [row["p"] for row in table] == ["0", *(f"{p:g}" for p in RESNET_SPARSITIES)]
+    assert table[0]["ConvNet"] == "not run"
+    assert table[2]["ConvNet"].startswith("45.00 ± 7.07 %, n = 2")
+
+
+def test_the_rule_at_the_sum_is_asked_of_the_full_protocol(install):
+    install(
+        a_resnet_record("SparseConvNet", 0.5, protocol="as_written", accuracy=0.5),
+        a_resnet_record(
+            "SparseConvNet", 0.5, protocol="as_written, mask_at_sum=intersection", accuracy=0.75
+        ),
+    )
+    rows = {row["difference"]: row for row in cells(report_resnet.difference_table("as_written"))}
+    assert rows["at the sum: intersection − union"]["p = 0.5"] == "+25.0, n = 1"
+    assert rows["at the sum: intersection − union"]["p = 0.3"] == "not run"
+
+
+def test_a_training_tested_both_ways(install):
+    record = a_resnet_record(
+        "SparseConvNet-kept", 0.0, accuracy=0.25, other_statistics={"blocks": {"0": 0.5}}
+    )
+    (row,) = cells(report_resnet.statistics_table([record]))
+    assert row["running means everywhere"] == "25.00 %"
+    assert row["the test batch's own in the blocks"] == "50.00 %"
+    assert "Not run" in report_resnet.statistics_table([])
+
+
+def test_coverage_counts_every_training_of_the_grid():
+    rows = cells(report_resnet.coverage_table())
+    for name in ("resnet18", "resnet18_reduced"):
+        asked = sum(len(page.keys) for page in EXPERIMENTS[name].pages())
+        told = [row["trained"].split(" of ") for row in rows if row["experiment"] == name]
+        assert sum(int(of) for _, of in told) == asked
