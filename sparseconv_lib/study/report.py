@@ -167,7 +167,8 @@ def recorded_example(
         return f"<p>No run of {protocol} has left an example yet.</p>"
     one = next(iter(found.values()))
     masks = {p: example.mask for p, example in found.items()}
-    return figures.masked_pictures(one.image, masks, class_names(experiment)[one.label])
+    knobs = preset(protocol, task_of(experiment))
+    return figures.masked_pictures(one.image, masks, class_names(experiment)[one.label], knobs)
 
 
 def example_path(experiment: str, protocol: str, network: str, sparsity: float) -> Path:
@@ -288,7 +289,7 @@ def _grid_table(
 ) -> str:
     """A row for each sparsity of the grid, run or not, with n; a dagger marks other code."""
     grid, summaries = _grid(experiment, protocol), _summaries(experiment, protocol)
-    stale = {c for c in _made_by_other_code(experiment, protocol) if c[0] in headings}
+    stale = {c for c in made_by_other_code(experiment, protocol) if c[0] in headings}
     rows = []
     for p in grid.sparsities:
         cells = {network: summaries[network].get(p) for network in grid.networks}
@@ -300,11 +301,15 @@ def _grid_table(
     found = records.load(experiment, protocol)
     caption += f" n is the number of seeds. Protocol {protocol}; {devices(found) or 'not run'}."
     if stale:
-        caption += " † made by other code than today's."
+        caption += f" {OTHER_CODE}"
     return as_html(pandas.DataFrame(rows, columns=["p", "n", *headings]), caption)
 
 
-def _made_by_other_code(experiment: str, protocol: str) -> set[tuple[str, float]]:
+OTHER_CODE = "† made by other code than today's."
+
+
+def made_by_other_code(experiment: str, protocol: str) -> set[tuple[str, float]]:
+    """(network, sparsity) of the records whose code gave other digits than today's, or unknown."""
     return {
         (record.key.network, record.key.sparsity)
         for record in records.load(experiment, protocol)
