@@ -15,7 +15,7 @@ LIBRARY = ["masks", "layers", "networks", "resnet"]
 # data -> protocol -> training -> records -> statistics -> figures, with what stands beside each.
 # Those before `data` know nothing of the study, and everyone may use them.
 STUDY = [
-    *("paths", "torchvision_compat", "errors", "provenance", "processes", "notebooks"),
+    *("paths", "torchvision_compat", "errors", "provenance", "processes"),
     *(
         "data_error",
         "caltech",
@@ -26,7 +26,7 @@ STUDY = [
         "denominators",
         "layouts",
     ),
-    *("records", "ladder", "grid", "probe", "examples", "stages", "runner", "sweep"),
+    *("records", "ladder", "grid", "probe", "notebooks", "examples", "stages", "runner", "sweep"),
     *(
         "statistics",
         "claims",

@@ -9,6 +9,7 @@ import nbformat
 import pytest
 import yaml
 
+from sparseconv_lib.study import notebooks, probe
 from sparseconv_lib.study.grid import EXPERIMENTS
 from sparseconv_lib.study.notebooks import cells_of, forget_machine
 from sparseconv_lib.study.paths import NOTEBOOKS, ROOT
@@ -266,3 +267,11 @@ def test_the_comparison_of_ranges_finds_a_difference():
     assert ranges(["torch>=2.11,<3"]) == ranges(["pytorch<3, >=2.11"])
     assert ranges(["torch>=2.11,<3"]) != ranges(["pytorch>=2.11"])
     assert ranges(["numpy>=2"]) != ranges(["numpy"])
+
+
+def test_notebooks_are_not_updated_for_code_without_probes(monkeypatch):
+    """Their outputs would mark every record as made by other code."""
+    monkeypatch.setattr(probe, "load", lambda: {"0" * 16: {}})
+    monkeypatch.setattr(notebooks, "update", lambda path: pytest.fail("updated"))
+    with pytest.raises(SystemExit, match="run `sparseconv probe` first"):
+        notebooks.main()

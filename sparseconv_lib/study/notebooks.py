@@ -58,6 +58,21 @@ def update(source: Path) -> Path:
     return target
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Updates every notebook; stops where today's code has no probes yet.
+
+    Else the outputs would mark all records as made by other code, and say so until the next time.
+    """
+    from sparseconv_lib.study import probe, provenance
+
+    if provenance.code_identity() not in probe.load():
+        raise SystemExit(
+            "the code that trains has changed: run `sparseconv probe` first, which records whether "
+            "it gives the same numbers"
+        )
     for path in sorted(NOTEBOOKS.glob("*.py")):
         print(update(path).relative_to(NOTEBOOKS.parent))
+
+
+if __name__ == "__main__":
+    main()
