@@ -380,7 +380,7 @@ def test_missing_pages_have_the_seeds_outermost_over_all_experiments(quick, two_
 
 
 def test_missing_pages_of_bad_requests(quick):
-    with pytest.raises(ParameterError, match="'mnits' does not exist; known: caltech, mnist"):
+    with pytest.raises(ParameterError, match="'mnits' does not exist; known: caltech, resnet18"):
         sweep.missing_pages(["mnits"], root=quick.path)
     for seeds in (0, -1, 1.5):
         with pytest.raises(ParameterError, match=r"seeds is .*; it must be a whole number"):
