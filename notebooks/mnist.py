@@ -114,7 +114,7 @@ if training:
     train, test = len(dataset.train_labels), len(dataset.test_labels)
     print(f"{train:,} training images, {test:,} test images")
     example = figures.masked_pictures(
-        *runner.masked_example(dataset, knobs, first, (0.0, 0.5, 0.8)), knobs
+        *runner.masked_example(dataset, knobs, first, (0.0, 0.5, 0.8))
     )
 else:
     example = report.recorded_example("mnist", protocol, (0.0, 0.5, 0.8))

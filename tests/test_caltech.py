@@ -331,24 +331,6 @@ def test_any_split_is_stratified(counts, twins, seed, shuffled):
     assert caltech.stratified_test(iter(files), seed) == test
 
 
-def test_a_rounding_that_parts_a_photograph_from_its_copy_is_refused():
-    """Seven of each: a fifth is 1.4, and three of fourteen are asked for; one class gives two."""
-    files = [f"{c}/image_{i:04d}.jpg" for c in ("Faces", "Faces_easy") for i in range(7)]
-    with pytest.raises(ValueError, match="are one photograph, but the split parts them"):
-        caltech.stratified_test(files)
-
-
-def test_making_a_manifest_asks_for_a_folder(tmp_path):
-    for more in ([], [str(tmp_path / "none")], [str(tmp_path), "x"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "sparseconv_lib.study.caltech", *more],
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 1 and done.stderr.startswith("usage: python -m")
-        assert len(done.stderr.splitlines()) == 1
-
-
 def test_another_seed_gives_another_split():
     files = [entry.file for entry in caltech.read_manifest()]
     one, other = caltech.stratified_test(files, 0), caltech.stratified_test(files, 1)

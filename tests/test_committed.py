@@ -481,17 +481,6 @@ def unmarked(found):
     return problems
 
 
-def test_the_readme_s_time_for_a_photograph_network_is_that_of_the_records():
-    """ "Half an hour or more for each of its networks on one core of a CPU"."""
-    assert "half an hour or more" in (ROOT / "README.md").read_text("utf-8")
-    took = [
-        record.content["provenance"]["seconds"]
-        for record in records.load("caltech", "as_written")
-        if "cores" in record.content["provenance"]["device"]
-    ]
-    assert 0.4 * 3600 < min(took) < 0.7 * 3600
-
-
 # The tables by sparsity in each chapter: (function, experiment, claim).
 TABLES = [
     call

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 
 from sparseconv_lib.networks import NETWORKS
-from sparseconv_lib.study import caltech
 from sparseconv_lib.study.protocol import (
     PRESETS,
-    TRAINING_IMAGES,
     ParameterError,
     Protocol,
     check_networks,
@@ -313,21 +311,6 @@ def test_the_presets_of_resnet18_hold_what_the_source_did():
 )
 def test_a_knob_that_a_network_does_not_have(name, task, told):
     refused(lambda: preset(name, task), told)
-
-
-def test_a_drop_that_would_never_come():
-    refused(lambda: preset("as_written, epochs=5", "caltech101"), "drop_after is 5, but 5 epochs")
-    refused(lambda: preset("as_written, drop_after=2"), "the rate would never drop")
-    assert preset("as_written, epochs=5, drop_after=4", "caltech101").drop_after == 4
-    assert preset("as_written, epochs=5, drop_after=0", "caltech101").drop_after == 0
-
-
-def test_more_held_out_images_than_there_are():
-    refused(lambda: preset("as_written, held_out=60000"), "mnist has 60,000 training images")
-    refused(lambda: preset("as_written, held_out=6941", "caltech101"), "hold out fewer")
-    assert preset("as_written, held_out=6940", "caltech101").held_out == 6940
-    train = sum(entry.part == "train" for entry in caltech.read_manifest())
-    assert TRAINING_IMAGES == {"mnist": 60_000, "caltech101": train}
 
 
 def test_resnet18_takes_photographs():

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,39 +90,6 @@ def seven_digits(value):
     if isinstance(value, dict):
         return {name: seven_digits(item) for name, item in value.items()}
     return [seven_digits(item) for item in value] if isinstance(value, list) else value
-
-
-def with_answers(right, tested=12):
-    """An invented record of `tested` test images, of which the first `right` were classified."""
-    bits = torch.arange(tested) < right
-    return a_record(
-        accuracy={"0.5": right / tested},
-        correct={"0.5": records.pack(bits)},
-        images={"train": 60_000, "test": tested},
-    ).content
-
-
-def test_answers_to_single_images_make_the_accuracy():
-    record = records.validated(with_answers(7), "it")
-    assert record.correct_at(0.5).tolist() == [True] * 7 + [False] * 5
-    # As it stands in a file, rounded to seven digits.
-    rounded = with_answers(7) | {"accuracy": {"0.5": 0.5833333}}
-    assert records.validated(rounded, "it").accuracy == 0.5833333
-
-
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [
-        ({"accuracy": {"0.5": 0.5}}, "7 of 12 images right at 0.5, the accuracy is 0.5"),
-        ({"images": {"train": 9, "test": 17}}, "holds 2 bytes at 0.5, not a bit an image"),
-        ({"correct": {"0.8": "/+A="}}, "0.8"),
-        ({"correct": {"0.5": "/+A"}}, "padding"),
-        ({"correct": {"0.5": "//8="}}, "16 of 12"),
-    ],
-)
-def test_answers_that_contradict_the_accuracy_are_refused(wrong, told):
-    with pytest.raises(RecordError, match=told):
-        records.validated(with_answers(7) | wrong, "it")
 
 
 # Keys

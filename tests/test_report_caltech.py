@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_records import a_record
 
-from sparseconv_lib.study import caltech, figures, records, report, report_caltech, report_classes
+from sparseconv_lib.study import caltech, records, report, report_caltech, report_classes
 from sparseconv_lib.study.grid import EXPERIMENTS, SOURCE_NETWORKS, grid_of
 from sparseconv_lib.study.protocol import preset
 
@@ -30,7 +30,6 @@ def a_caltech_record(network, sparsity, seed=0, protocol="as_written", correct=N
         "correct": {f"{sparsity:g}": records.pack(torch.from_numpy(np.asarray(correct)))},
         "images": {"train": 6941, "test": 1736},
     }
-    content["identity"]["split"] = f"stratified-{caltech.split_identity(ENTRIES)}"
     return records.validated(content | more, "invented")
 
 
@@ -116,7 +115,7 @@ def test_differences_are_told_by_seed_and_by_image(recorded):
     recorded(*found)
     (row,) = (r for r in cells(report_caltech.noise_table("as_written")) if r["p"] == "0.5")
     mean = 100 * (kept.mean() - plain.mean())
-    assert row["ours, by seed"] == f"{mean:+.2f}, n = 1 †".replace("-", "−")
+    assert row["ours, by seed"] == f"{mean:+.2f}, n = 1".replace("-", "−")
     # The interval of a paired difference of proportions, from the two kinds of disagreement.
     b, c, n = (kept & ~plain).sum(), (plain & ~kept).sum(), 1736
     half = 1.96 * 100 * np.sqrt(b + c - (b - c) ** 2 / n) / n
@@ -149,9 +148,7 @@ def test_accuracy_by_class_is_counted_on_that_classes_images(recorded):
         *(a_caltech_record(n, 0.8, s, correct=ships) for n in SOURCE_NETWORKS for s in (0, 1)),
         a_caltech_record(PLAIN, 0.8, 2),  # not at the other sparsity, so left out
     )
-    both = report_classes.answers("as_written")
-    assert both.seeds == (0, 1) and both.n == "n = 2, † made by other code than today's"
-    found = {c.name: c for c in both.of[PLAIN]}
+    found = {c.name: c for c in report_classes.by_class("as_written", PLAIN, (0.0, 0.8))}
     assert len(found) == 101
     assert found["schooner"].accuracy == {0.0: 0.0, 0.8: 1.0}
     assert found["anchor"].accuracy == {0.0: 1.0, 0.8: 0.0}
@@ -173,61 +170,7 @@ def test_accuracy_by_class_is_counted_on_that_classes_images(recorded):
     assert told.startswith(
         f"The 4 largest classes hold {100 * share:.2f}\u00a0% of the test images"
     )
-    assert f"{100 * 100 / 101:.2f}\u00a0% as a mean over classes, with 1 class of which" in told
-
-
-def test_only_seeds_that_both_networks_have_at_both_sparsities_are_averaged(recorded):
-    right, wrong = np.ones(1736, bool), np.zeros(1736, bool)
-    recorded(
-        *(a_caltech_record(n, p, 0, correct=right) for n in SOURCE_NETWORKS for p in (0.0, 0.8)),
-        # Seed 1 lacks one of the four: its wrong answers may show nowhere.
-        a_caltech_record(PLAIN, 0.0, 1, correct=wrong),
-        a_caltech_record(PLAIN, 0.8, 1, correct=wrong),
-        a_caltech_record(KEPT, 0.0, 1, correct=wrong),
-    )
-    both = report_classes.answers("as_written")
-    assert both.seeds == (0,)
-    assert {c.accuracy[p] for of in both.of.values() for c in of for p in (0.0, 0.8)} == {1.0}
-    for html in (
-        report_classes.lost_table("as_written"),
-        report_classes.size_table("as_written"),
-        report_classes.class_figure("as_written"),
-        report_classes.errors_in_words("as_written"),
-    ):
-        assert "n = 1" in html and "n = 2" not in html
-
-
-def test_answers_about_other_images_are_refused(recorded):
-    found = [a_caltech_record(n, p) for n in SOURCE_NETWORKS for p in (0.0, 0.8)]
-    found[2].content["identity"]["split"] = "stratified-0123456789abcdef"
-    recorded(*found)
-    with pytest.raises(records.RecordError, match=r"0123456789abcdef, but .*git checkout"):
-        report_classes.answers("as_written")
-
-
-def test_size_groups_are_cut_between_sizes():
-    classes = [
-        report_classes.OfClass(f"{i}", size, 1, {})
-        for i, size in enumerate([30, 31, 31, 31, 31, 40, 41, 50, 51, 500, 501, 502, 503])
-    ]
-    groups = report_classes.size_groups(classes)
-    assert [[one.train for one in group] for group in groups] == [
-        [30, 31, 31, 31, 31],
-        [40],
-        [41, 50, 51],
-        [500, 501, 502, 503],
-    ]
-    sizes = [{one.train for one in group} for group in groups]
-    assert not any(a & b for i, a in enumerate(sizes) for b in sizes[i + 1 :])
-    alike = [report_classes.OfClass(f"{i}", 30, 1, {}) for i in range(9)]
-    assert [len(group) for group in report_classes.size_groups(alike)] == [5, 4]
-
-
-def test_the_counts_of_photographs_are_the_manifest_s():
-    """Caltech-101 has 8,677 photographs of 101 classes, and the split of 1,736 (facts.md)."""
-    told = report_classes.photographs_in_words()
-    assert told.startswith("8,677 photographs of 101 kinds of objects, 31 to 800 of each; 1,736")
-    assert report_caltech.TEST_IMAGES == len(LABELS)
+    assert f"{100 * 100 / 101:.2f}\u00a0% as a mean over classes, with 1 classes" in told
 
 
 def test_what_the_sources_sweep_left_stands_beside_what_it_printed(recorded):
@@ -289,7 +232,7 @@ def test_every_page_of_the_grid_has_its_own_name_and_every_training_one_page():
     assert len(grid.networks) == 4 and grid.seeds == 5
 
 
-def test_the_figures_draw_what_was_recorded(recorded, monkeypatch):
+def test_the_figures_draw(recorded):
     epochs = [
         {"loss": 1.0, "train_accuracy": 0.5, "test_accuracy": i / 60, "seconds": 1.0}
         for i in range(50)
@@ -303,35 +246,8 @@ def test_the_figures_draw_what_was_recorded(recorded, monkeypatch):
             for p in (0.0, 0.8)
         ),
     )
-    figures_drawn = []
-    as_html = figures.as_html
-    monkeypatch.setattr(
-        figures,
-        "as_html",
-        lambda figure, *texts: figures_drawn.append(figure) or as_html(figure, *texts),
-    )
     drawn = report_caltech.epochs_figure()
-    test_curves = [line for line in figures_drawn[0].axes[0].lines if "test" in line.get_label()]
-    assert [list(line.get_ydata()) for line in test_curves] == [
-        pytest.approx([100 * i / 60 for i in range(50)]),
-        pytest.approx([100 * i / 60 for i in range(10)]),
-    ]
     assert "<img" in drawn and f"50 epochs end at {100 * 49 / 60:.1f} %, n = 1" in drawn
     assert "not been run" not in drawn
-    html = report_classes.class_figure("as_written")
-    assert "each of the 101 classes" in html and "half of the classes lie between" in html
-    both = report_classes.answers("as_written")
-    for axis, network in zip(figures_drawn[1].axes, SOURCE_NETWORKS, strict=True):
-        whole, sparser = axis.lines
-        assert list(whole.get_xdata()) == [one.train for one in both.of[network]]
-        for line, p in ((whole, 0.0), (sparser, 0.8)):
-            assert list(line.get_ydata()) == pytest.approx(
-                [100 * one.accuracy[p] for one in both.of[network]]
-            )
-    report_caltech.compounding_figure()
-    named, real = figures_drawn[2].axes
-    assert list(named.lines[1].get_ydata()) == pytest.approx(
-        [100 * v for v in report_caltech.printed().values()]
-    )
-    left = [100 * report_caltech.left_at(p) for p in report_caltech.printed()]
-    assert list(real.lines[1].get_xdata()) == pytest.approx(left)
+    for figure in (report_classes.class_figure("as_written"), report_caltech.compounding_figure()):
+        assert "<img" in figure and "<figcaption>" in figure

@@ -2,8 +2,6 @@
 
 import dataclasses
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ import torch
 from test_records import seven_digits
 
 from sparseconv_lib.networks import NETWORKS
-from sparseconv_lib.study import data, examples, processes, provenance, records, runner, training
+from sparseconv_lib.study import data, examples, provenance, records, runner, training
 from sparseconv_lib.study.protocol import Protocol, preset
 from sparseconv_lib.study.records import Key
 from sparseconv_lib.study.training import Images, draw_masks
@@ -238,9 +236,7 @@ def test_masked_example_shows_what_the_test_sees():
 
 
 def test_a_photograph_leaves_a_small_example_and_which_images_were_right(stage):
-    protocol = dataclasses.replace(
-        preset("as_written", "caltech101"), epochs=1, batch_size=8, drop_after=0
-    )
+    protocol = dataclasses.replace(preset("as_written", "caltech101"), epochs=1, batch_size=8)
     photographs = dataclasses.replace(data.synthetic("caltech101", images=12), example=2)
     keys = [Key("caltech", "as_written", "SparseConvNet-kept", 0.5, seed) for seed in (0, 1)]
     first, second = runner.run(keys, protocol, photographs, processes=1).values()
@@ -262,11 +258,7 @@ def test_a_photograph_leaves_a_small_example_and_which_images_were_right(stage):
 
 def test_a_split_by_seed_leaves_neither(stage):
     protocol = dataclasses.replace(
-        preset("as_coded", "caltech101"),
-        epochs=1,
-        batch_size=8,
-        drop_after=0,
-        compounding=False,
+        preset("as_coded", "caltech101"), epochs=1, batch_size=8, compounding=False
     )
     key = Key("caltech", "as_coded", "ConvNet", 0.5, 0)
     (record,) = runner.run([key], protocol, data.synthetic("caltech101", images=8)).values()
@@ -289,34 +281,3 @@ def test_of_compounding_masks_the_picture_shows_what_is_left():
     _, masks, _ = runner.masked_example(IMAGES, protocol, 0, (0.0, 0.5))
     assert masks[0.0].mean() == pytest.approx(0.7, abs=0.06)
     assert masks[0.5].mean() < 0.06  # 2.3 % by calculation
-
-
-def test_memory_is_kept_by_what_starts_within_and_the_environment_comes_back(monkeypatch):
-    monkeypatch.delenv("MALLOC_TRIM_THRESHOLD_", raising=False)
-    monkeypatch.setenv("MALLOC_MMAP_MAX_", "7")
-    before = dict(os.environ)
-    assert not processes.keeps_freed_memory()
-    with processes.keeping_freed_memory():
-        assert os.environ["MALLOC_MMAP_MAX_"] == "7"  # the user's own
-        assert processes.keeps_freed_memory()
-        code = "from sparseconv_lib.study import processes; print(processes.keeps_freed_memory())"
-        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert told.stdout.strip() == "True"
-    assert dict(os.environ) == before
-
-
-def test_a_single_training_on_photographs_has_a_process_that_keeps_memory(monkeypatch):
-    monkeypatch.delenv("MALLOC_MMAP_MAX_", raising=False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(runner, "train_one", lambda *_: pytest.fail("in the notebook's process"))
-    went = []
-
-    def note(keys, *_):
-        went.append(keys)
-        return dict.fromkeys(keys)
-
-    monkeypatch.setattr(runner, "_train_in_processes", note)
-    key = Key("caltech", "as_written", "ConvNet", 0.5, 0)
-    photographs = dataclasses.replace(data.synthetic("caltech101", images=4), name="caltech101")
-    runner.run([key], preset("as_written", "caltech101"), photographs, processes=1)
-    assert went == [[key]]

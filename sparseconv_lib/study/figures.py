@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from PIL import Image
 
-from sparseconv_lib.study.protocol import Protocol
 from sparseconv_lib.study.records import Record
 from sparseconv_lib.study.statistics import Summary
 from sparseconv_lib.study.training import PARTS_OF_AN_EPOCH
@@ -67,13 +66,10 @@ def as_html(figure: Figure, caption: str, alt: str, photographs: bool = False) -
     )
 
 
-def masked_pictures(
-    image: np.ndarray, masks: dict[float, np.ndarray], label: str, protocol: Protocol
-) -> str:
+def masked_pictures(image: np.ndarray, masks: dict[float, np.ndarray], label: str) -> str:
     """Figures 2, 3, 6 and 9 of the source: one image at several sparsities.
 
-    image: (C, H, W), 0 to 255; masks: sparsity -> (H, W), True where observed; protocol: by which
-    they were drawn, and which says what the network sees in the place of a missing pixel.
+    image: (C, H, W), 0 to 255; masks: sparsity -> (H, W), True where observed.
     """
     photograph = len(image) == 3
     side = 2.3 if photograph else 2
@@ -86,30 +82,13 @@ def masked_pictures(
         axis.set_title(f"p = {sparsity:g}", fontsize=10)
         axis.set_axis_off()
     levels = ", ".join(f"{p:g}" for p in masks)
+    missing = "black" if photograph else "blue here; the network sees 0"
     return as_html(
         figure,
-        f"A test image, {label}, at p = {levels}. Missing pixels are "
-        f"{'black' if photograph else 'blue'} here; {_seen_in_words(protocol)}",
+        f"A test image, {label}, at p = {levels}. Missing pixels are {missing}.",
         f"A picture of {label} with more and more pixels missing, at p = {levels}.",
         photograph,
     )
-
-
-def _seen_in_words(protocol: Protocol) -> str:
-    """What the network sees where a pixel is missing, and whether it was tested on the image."""
-    if protocol.fill:
-        seen = f"{protocol.fill:g}, after the scaling"
-    elif protocol.scaling == "imagenet":
-        seen = "ImageNet's mean colour"
-    else:
-        seen = "0, the darkest value"
-    told = f"the network sees {seen}."
-    if protocol.split == "by_seed":
-        told += (
-            " The image is one of the committed split's; a split drawn by the seed may have put it "
-            "among the training images."
-        )
-    return told
 
 
 def training_curves(trained: Sequence[Record]) -> str:

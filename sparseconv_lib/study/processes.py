@@ -3,8 +3,6 @@
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
 def usable_cores() -> int:
@@ -13,28 +11,14 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-_KEEPING = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
-
-
-@contextmanager
-def keeping_freed_memory() -> Iterator[None]:
-    """Within it, processes that start keep the memory they free; so do those that they start.
+def keep_freed_memory() -> None:
+    """Lets processes that start from now on keep the memory they free; they inherit it.
 
     Else glibc returns every large tensor to the system, which clears the pages of the next one
-    before it is used. Other systems do not read these variables. A value that is set already stays.
+    before it is used. Other systems do not read these variables.
     """
-    given = {name: value for name, value in _KEEPING.items() if name not in os.environ}
-    os.environ.update(given)
-    try:
-        yield
-    finally:
-        for name in given:
-            os.environ.pop(name, None)
-
-
-def keeps_freed_memory() -> bool:
-    """Whether this process was started so, which no process can make up for later."""
-    return all(name in os.environ for name in _KEEPING)
+    os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 40))
 
 
 def end_children() -> None:

@@ -249,25 +249,9 @@ def validated(content: object, where: str) -> Record:
         _ = record.key, record.protocol, record.accuracy
         for accuracies in (content["accuracy"], *content.get("other_statistics", {}).values()):
             _ = [check_sparsity(float(text)) for text in accuracies]
-        for text in content.get("correct", {}):
-            _check_correct(record, text)
     except (ValueError, TypeError, KeyError) as error:
         raise RecordError(f"{where}: {type(error).__name__}: {error}; {_REMEDY}") from None
     return record
-
-
-def _check_correct(record: Record, sparsity: str) -> None:
-    """Raises ValueError unless the answers at a sparsity are one a test image, and its accuracy."""
-    tested = record.content["images"]["test"]
-    packed = base64.b64decode(record.content["correct"][sparsity], validate=True)
-    if len(packed) != -(-tested // 8):
-        raise ValueError(f"correct holds {len(packed)} bytes at {sparsity}, not a bit an image")
-    right = int(np.unpackbits(np.frombuffer(packed, np.uint8)).sum())
-    if abs(right / tested - record.content["accuracy"][sparsity]) > 1e-6:
-        raise ValueError(
-            f"correct has {right} of {tested} images right at {sparsity}, the accuracy is "
-            f"{record.content['accuracy'][sparsity]}"
-        )
 
 
 _REMEDY = "restore it with `git checkout`, or delete it and run `sparseconv sweep` again"

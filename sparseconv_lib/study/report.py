@@ -167,8 +167,7 @@ def recorded_example(
         return f"<p>No run of {protocol} has left an example yet.</p>"
     one = next(iter(found.values()))
     masks = {p: example.mask for p, example in found.items()}
-    knobs = preset(protocol, task_of(experiment))
-    return figures.masked_pictures(one.image, masks, class_names(experiment)[one.label], knobs)
+    return figures.masked_pictures(one.image, masks, class_names(experiment)[one.label])
 
 
 def example_path(experiment: str, protocol: str, network: str, sparsity: float) -> Path:
@@ -292,7 +291,7 @@ def _grid_table(
     if not headings:
         return f"<p>The published grid of {html.escape(protocol)} has no such network.</p>"
     grid, summaries = _grid(experiment, protocol), _summaries(experiment, protocol)
-    stale = {c for c in made_by_other_code(experiment, protocol) if c[0] in headings}
+    stale = {c for c in _made_by_other_code(experiment, protocol) if c[0] in headings}
     rows = []
     for p in grid.sparsities:
         cells = {network: summaries[network].get(p) for network in grid.networks}
@@ -304,15 +303,11 @@ def _grid_table(
     found = records.load(experiment, protocol)
     caption += f" n is the number of seeds. Protocol {protocol}; {devices(found) or 'not run'}."
     if stale:
-        caption += f" {OTHER_CODE}"
+        caption += " † made by other code than today's."
     return as_html(pandas.DataFrame(rows, columns=["p", "n", *headings]), caption)
 
 
-OTHER_CODE = "† made by other code than today's."
-
-
-def made_by_other_code(experiment: str, protocol: str) -> set[tuple[str, float]]:
-    """(network, sparsity) of the records whose code gave other digits than today's, or unknown."""
+def _made_by_other_code(experiment: str, protocol: str) -> set[tuple[str, float]]:
     return {
         (record.key.network, record.key.sparsity)
         for record in records.load(experiment, protocol)

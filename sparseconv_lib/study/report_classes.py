@@ -1,6 +1,7 @@
 """Where the errors on Caltech-101 are: by class and class size, as HTML, made from records."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,8 +9,8 @@ import pandas
 
 from sparseconv_lib.study import caltech, figures, records
 from sparseconv_lib.study.grid import SOURCE_NETWORKS
-from sparseconv_lib.study.report import as_html, made_by_other_code, percent, signed
-from sparseconv_lib.study.report_caltech import SPARSE
+from sparseconv_lib.study.report import as_html, percent, signed
+from sparseconv_lib.study.report_caltech import SPARSE, accuracies, of
 
 
 @dataclass(frozen=True)
@@ -22,89 +23,47 @@ class OfClass:
     accuracy: Mapping[float, float]  # mean over seeds
 
 
-WHOLE, SPARSER = 0.0, 0.8
-NOT_RUN = "<p>Not run yet at both sparsities.</p>"
+def by_class(protocol: str, network: str, sparsities: Sequence[float]) -> list[OfClass]:
+    """Every class with the accuracies of `network` on its test images; [] where one is not run.
 
-
-@dataclass(frozen=True)
-class Answers:
-    """How both networks did on each class, on whole images and on sparser ones.
-
-    seeds: those that both networks have at both sparsities; accuracies are means over them.
-    of: network -> its classes, in one order. other_code: whether any was made by code of other
-    digits than today's.
+    A mean over the seeds that all the sparsities have.
     """
-
-    seeds: tuple[int, ...]
-    of: Mapping[str, tuple[OfClass, ...]]
-    other_code: bool
-
-    @property
-    def n(self) -> str:
-        """ "n = 3", with a remark where it is due, to stand in a caption."""
-        return f"n = {len(self.seeds)}" + (", † made by other code than today's" * self.other_code)
-
-
-def answers(protocol: str) -> Answers | None:
-    """From the records of `protocol`; None while a network lacks a sparsity.
-
-    Raises RecordError for a record of another split: its answers are about other images.
-    """
-    split = f"stratified-{caltech.split_identity(caltech.read_manifest())}"
-    bits: dict[tuple[str, float], dict[int, np.ndarray]] = {
-        (network, p): {} for network in SOURCE_NETWORKS for p in (WHOLE, SPARSER)
-    }
+    found: dict[float, dict[int, np.ndarray]] = {p: {} for p in sparsities}
     for record in records.load("caltech", protocol):
         key = record.key
-        found = record.correct_at(key.sparsity)
-        if (key.network, key.sparsity) not in bits or found is None:
-            continue
-        if record.content["identity"]["split"] != split:
-            raise records.RecordError(
-                f"{key}: tested on the split {record.content['identity']['split']}, but "
-                f"caltech101.csv holds {split}; restore that file with `git checkout`"
-            )
-        bits[key.network, key.sparsity][key.seed] = found
-    seeds = tuple(sorted(set.intersection(*(set(each) for each in bits.values()))))
+        if key.network == network and key.sparsity in found:
+            bits = record.correct_at(key.sparsity)
+            if bits is not None:
+                found[key.sparsity][key.seed] = bits
+    seeds = set.intersection(*(set(each) for each in found.values()))
     if not seeds:
-        return None
-    stale = made_by_other_code("caltech", protocol)
-    return Answers(
-        seeds,
-        {
-            network: tuple(
-                _by_class(
-                    {
-                        p: np.mean([bits[network, p][seed] for seed in seeds], axis=0)
-                        for p in (WHOLE, SPARSER)
-                    }
-                )
-            )
-            for network in SOURCE_NETWORKS
-        },
-        bool(stale & bits.keys()),
-    )
-
-
-def _by_class(share: Mapping[float, np.ndarray]) -> Iterator[OfClass]:
-    """share: sparsity -> of the seeds, how many got each test image right (1736,)."""
+        return []
     entries = caltech.read_manifest()
+    names = caltech.classes(entries)
     train = pandas.Series([e.label for e in entries if e.part == "train"]).value_counts()
     labels = np.array([e.label for e in entries if e.part == "test"])
-    for name in caltech.classes(entries):
-        its = labels == name
-        accuracy = {p: float(right[its].mean()) for p, right in share.items()}
-        yield OfClass(name, int(train[name]), int(its.sum()), accuracy)
+    mean = {p: np.mean([found[p][s] for s in sorted(seeds)], axis=0) for p in sparsities}
+    return [
+        OfClass(
+            name,
+            int(train[name]),
+            int((labels == name).sum()),
+            {p: float(mean[p][labels == name].mean()) for p in sparsities},
+        )
+        for name in names
+    ]
+
+
+WHOLE, SPARSER = 0.0, 0.8
 
 
 def class_figure(protocol: str) -> str:
     """Accuracy of each class against its size, on whole images and with 80 % missing."""
-    both = answers(protocol)
-    if both is None:
-        return NOT_RUN
+    panels = {n: by_class(protocol, n, (WHOLE, SPARSER)) for n in SOURCE_NETWORKS}
+    if not all(panels.values()):
+        return "<p>Not run yet at both sparsities.</p>"
     figure, axes = figures.new_figure(7.6, 3.4, 1, 2, sharey=True)
-    told = []
-    for axis, (network, found) in zip(axes, both.of.items(), strict=True):
+    for axis, (network, found) in zip(axes, panels.items(), strict=True):
         color, _, marker = figures.STYLES[network]
         for p, face in ((WHOLE, color), (SPARSER, "none")):
             axis.plot(
@@ -113,50 +72,39 @@ def class_figure(protocol: str) -> str:
                 linestyle="none", marker=marker, markersize=4, color=color,
                 markerfacecolor=face, label=f"p = {p:g}", alpha=0.8,
             )  # fmt: skip
-            of_classes = np.quantile([100 * c.accuracy[p] for c in found], (0.25, 0.5, 0.75))
-            told.append(
-                f"{network} at p = {p:g}: half of the classes lie between {of_classes[0]:.0f} and "
-                f"{of_classes[2]:.0f} %, the middle one at {of_classes[1]:.0f} %"
-            )
         axis.set(xscale="log", xlabel="training images of the class", title=network)
         axis.set_xticks([30, 60, 150, 300, 600], ["30", "60", "150", "300", "600"])
         axis.minorticks_off()
         axis.legend(loc="lower right")
     axes[0].set_ylabel("accuracy of the class (%)")
-    classes = len(next(iter(both.of.values())))
     return figures.as_html(
         figure,
-        f"Accuracy of each of the {classes} classes against the number of its training images, on "
-        f"whole images (full) and with 80 % of the pixels missing (open); {both.n}.",
-        f"Two charts, a dot for each of {classes} classes. {'; '.join(told)}.",
+        "Accuracy of each of the 101 classes against the number of its training images, on whole "
+        f"images (full) and with 80 % of the pixels missing (open); {_seeds_in_words(protocol)}.",
+        "Two charts of 101 classes: most of the large classes are recognised, the small ones "
+        "spread from none to all.",
     )
 
 
-def size_groups(found: Sequence[OfClass]) -> list[list[OfClass]]:
-    """The classes by size: the LARGE largest, and the rest in thirds, cut between sizes.
-
-    Classes with equally many training images are in one group.
-    """
-    by_size = sorted(found, key=lambda c: c.train)
-    small, large = by_size[:-LARGE], by_size[-LARGE:]
-    third: list[int] = []
-    for i, one in enumerate(small):
-        same_size = i > 0 and small[i - 1].train == one.train
-        third.append(third[-1] if same_size else 3 * i // len(small))
-    groups = [
-        [one for one, its in zip(small, third, strict=True) if its == k] for k in sorted(set(third))
-    ]
-    return [*groups, large]
+def _seeds_in_words(protocol: str) -> str:
+    n = {
+        len(of(accuracies(protocol), network, p))
+        for network in SOURCE_NETWORKS
+        for p in (WHOLE, SPARSER)
+    }
+    return f"n = {min(n)}" + (f" to {max(n)}" if len(n) > 1 else "")
 
 
 def size_table(protocol: str) -> str:
     """Accuracy by class size: thirds of the classes, and the few largest."""
-    both = answers(protocol)
-    if both is None:
-        return NOT_RUN
     rows = []
-    for network, found in both.of.items():
-        for group in size_groups(found):
+    for network in SOURCE_NETWORKS:
+        found = sorted(by_class(protocol, network, (WHOLE, SPARSER)), key=lambda c: c.train)
+        if not found:
+            continue
+        small, large = found[:-LARGE], found[-LARGE:]
+        third = math.ceil(len(small) / 3)
+        for group in (*(small[i : i + third] for i in range(0, len(small), third)), large):
             images = sum(c.test for c in group)
             accuracy = {
                 p: sum(c.accuracy[p] * c.test for c in group) / images for p in (WHOLE, SPARSER)
@@ -172,9 +120,12 @@ def size_table(protocol: str) -> str:
                     "lost": signed(100 * (accuracy[WHOLE] - accuracy[SPARSER]), 1),
                 }
             )
+    if not rows:
+        return "<p>Not run yet at both sparsities.</p>"
     return as_html(
         pandas.DataFrame(rows),
-        f"Test accuracy by the size of the class, and the points lost to p = 0.8; {both.n}.",
+        f"Test accuracy by the size of the class, and the points lost to p = 0.8; "
+        f"{_seeds_in_words(protocol)}.",
     )
 
 
@@ -183,11 +134,11 @@ LARGE = 4  # airplanes, Motorbikes, Faces and Faces_easy hold more than a quarte
 
 def lost_table(protocol: str, rows_shown: int = 10) -> str:
     """The classes that lose most from 0 to 80 % missing, both networks together."""
-    both = answers(protocol)
-    if both is None:
-        return NOT_RUN
+    both = [by_class(protocol, network, (WHOLE, SPARSER)) for network in SOURCE_NETWORKS]
+    if not all(both):
+        return "<p>Not run yet at both sparsities.</p>"
     rows = []
-    for plain, sparse in zip(*both.of.values(), strict=True):
+    for plain, sparse in zip(*both, strict=True):
         lost = [100 * (c.accuracy[WHOLE] - c.accuracy[SPARSER]) for c in (plain, sparse)]
         rows.append((plain, sparse, lost))
     rows.sort(key=lambda row: -sum(row[2]))
@@ -204,44 +155,34 @@ def lost_table(protocol: str, rows_shown: int = 10) -> str:
     ]
     return as_html(
         pandas.DataFrame(table),
-        f"The {len(table)} classes of {len(rows)} that lose most from whole images to 80 % "
-        f"missing, in points, both networks together; {both.n}. A class with ten test images moves "
-        "by ten points with each of them, and the worst of many look worse than they are.",
+        "The ten classes that lose most from whole images to 80 % missing, in points, both "
+        f"networks together; {_seeds_in_words(protocol)}. A class with ten test images moves by "
+        "ten points with each of them, and the ten worst of 101 look worse than they are.",
     )
 
 
 def errors_in_words(protocol: str) -> str:
     """How far the accuracy is that of a few large classes."""
-    both = answers(protocol)
-    if both is None:
-        return "Not run yet at both sparsities."
     told = []
-    for network, found in both.of.items():
+    for network in SOURCE_NETWORKS:
+        found = by_class(protocol, network, (WHOLE, SPARSER))
+        if not found:
+            continue
         images = sum(c.test for c in found)
         for p in (WHOLE, SPARSER):
             over_images = sum(c.accuracy[p] * c.test for c in found) / images
             over_classes = float(np.mean([c.accuracy[p] for c in found]))
             none = sum(c.accuracy[p] == 0 for c in found)
-            classes = "1 class" if none == 1 else f"{none} classes"
             told.append(
                 f"{network} at p = {p:g}: {percent(over_images)} of the images, but "
-                f"{percent(over_classes)} as a mean over classes, with {classes} of which no "
+                f"{percent(over_classes)} as a mean over classes, with {none} classes of which no "
                 "test image is recognised"
             )
+    if not told:
+        return "Not run yet at both sparsities."
     tests = pandas.Series([e.label for e in caltech.read_manifest() if e.part == "test"])
     share = tests.value_counts().iloc[:LARGE].sum() / len(tests)
     return (
         f"The {LARGE} largest classes hold {percent(share)} of the test images. {'; '.join(told)} "
-        f"({both.n})."
-    )
-
-
-def photographs_in_words() -> str:
-    """How many photographs there are, of what, and how many are kept for testing."""
-    entries = caltech.read_manifest()
-    sizes = pandas.Series([entry.label for entry in entries]).value_counts()
-    tests = sum(entry.part == "test" for entry in entries)
-    return (
-        f"{len(entries):,} photographs of {len(sizes)} kinds of objects, {sizes.min()} to "
-        f"{sizes.max()} of each; {tests:,} of them, a fifth of each class, are kept for testing."
+        f"({_seeds_in_words(protocol)})."
     )

@@ -7,18 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from sparseconv_lib.study import figures, ladder, records
+from sparseconv_lib.study import figures, ladder, probe, records
 from sparseconv_lib.study.ladder import FAULTS, Rung
 from sparseconv_lib.study.protocol import preset
-from sparseconv_lib.study.report import (
-    NO_BREAK,
-    OTHER_CODE,
-    as_html,
-    devices,
-    made_by_other_code,
-    signed,
-    spread,
-)
+from sparseconv_lib.study.report import NO_BREAK, as_html, devices, signed, spread
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
 TITLES = {
@@ -97,7 +89,12 @@ def _accuracy(base: str, rung: Rung) -> str:
 
 def _made_by_other_code(base: str, rung: Rung) -> bool:
     name = ladder.trained_as(base, rung)
-    return (ladder.NETWORK, 0.0) in made_by_other_code("resnet18", name)
+    return any(
+        not probe.same_numbers(
+            record.content["identity"]["code"], "resnet18", name, record.key.network
+        )
+        for record in records.load("resnet18", name)
+    )
 
 
 def points(summary: Summary | None) -> str:
@@ -113,7 +110,7 @@ def points(summary: Summary | None) -> str:
 def _where(base: str) -> str:
     found = [r for name in ladder.protocols(base) for r in records.load("resnet18", name)]
     stale = any(_made_by_other_code(base, rung) for rung in (*ladder.down(), *ladder.up()))
-    return f"{devices(found)}." + (f" {OTHER_CODE}" if stale else "")
+    return f"{devices(found)}." + (" † made by other code than today's." if stale else "")
 
 
 def alone_table(base: str) -> str:

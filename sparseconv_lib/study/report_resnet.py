@@ -18,10 +18,8 @@ from sparseconv_lib.study.protocol import Protocol
 from sparseconv_lib.study.records import Record
 from sparseconv_lib.study.report import (
     NO_BREAK,
-    OTHER_CODE,
     as_html,
     devices,
-    made_by_other_code,
     percent,
     source_accuracy,
     spread,
@@ -245,21 +243,20 @@ def _curves(base: str) -> dict[str, tuple[str, list[float]]]:
 
 def sparse_table(base: str) -> str:
     """ResNet18 where pixels are missing: four networks, and differences from the dense one."""
-    cells, stale = _cells(base), made_by_other_code("resnet18", base)
+    cells = _cells(base)
     networks = (PLAIN, "ConvNet+mask", SPARSE, "SparseConvNet")
     rows = []
     for p in (0.0, *RESNET_SPARSITIES):
         row = {"p": f"{p:g}"}
         for network in networks:
             seeds = cells.get((network, p, p), {})
-            mark = " †" if (network, p) in stale else ""
-            row[network] = spread(summarise(seeds.values())) + mark if seeds else "not run"
+            row[network] = spread(summarise(seeds.values())) if seeds else "not run"
         rows.append({name: told.replace(" ", NO_BREAK) for name, told in row.items()})
     found = records.load("resnet18", base)
     return as_html(
         pandas.DataFrame(rows),
         f"Test accuracy of ResNet18, trained and tested at p. {reduced_in_words(base)} "
-        f"{devices(found) or 'not run'}." + (f" {OTHER_CODE}" if stale else ""),
+        f"{devices(found) or 'not run'}.",
     )
 
 

@@ -30,8 +30,7 @@ from sparseconv_lib.study.data import Dataset
 from sparseconv_lib.study.processes import (
     end_children,
     end_with_parent,
-    keeping_freed_memory,
-    keeps_freed_memory,
+    keep_freed_memory,
     usable_cores,
 )
 from sparseconv_lib.study.protocol import PRESETS, ParameterError, Protocol
@@ -67,9 +66,6 @@ def run(
     if processes is None:
         processes = _processes()
     in_turn = torch.cuda.is_available() or min(processes, len(todo)) == 1
-    if dataset.name in data.MAPPED and not torch.cuda.is_available():
-        # With photographs, even a single training is faster in a process that keeps its memory.
-        in_turn = in_turn and keeps_freed_memory()
 
     with _Progress(todo) as progress:
         if in_turn:
@@ -302,6 +298,7 @@ def _train_in_processes(
     progress: _Progress,
     stage: str | None,
 ) -> dict[Key, Record]:
+    keep_freed_memory()
     spawn = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half-alive
     queue = spawn.Queue()
 
@@ -312,15 +309,12 @@ def _train_in_processes(
     watcher = threading.Thread(target=show_progress, daemon=True)
     watcher.start()
     done: dict[Key, Record] = {}
-    with (
-        keeping_freed_memory(),
-        concurrent.futures.ProcessPoolExecutor(
-            min(processes, len(keys)),
-            spawn,
-            _start_worker,
-            (dataset.name if dataset.name in data.MAPPED else dataset, queue),
-        ) as pool,
-    ):
+    with concurrent.futures.ProcessPoolExecutor(
+        min(processes, len(keys)),
+        spawn,
+        _start_worker,
+        (dataset.name if dataset.name in data.MAPPED else dataset, queue),
+    ) as pool:
         futures = {pool.submit(_train_in_worker, key, protocol): key for key in keys}
         try:
             for future in concurrent.futures.as_completed(futures):
