@@ -89,6 +89,11 @@ def split_identity(entries: Iterable[Entry]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
+def split_name(entries: Iterable[Entry]) -> str:
+    """What a record says of the split that the manifest commits."""
+    return f"stratified-{split_identity(entries)}"
+
+
 def stratified_test(files: Iterable[str], seed: int = SPLIT_SEED) -> set[str]:
     """The test images of a stratified 80/20 split.
 

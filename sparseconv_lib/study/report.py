@@ -3,7 +3,7 @@
 import dataclasses
 import html
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas
@@ -289,33 +289,39 @@ def _grid_table(
 ) -> str:
     """A row for each sparsity of the grid, run or not, with n; a dagger marks other code."""
     grid, summaries = _grid(experiment, protocol), _summaries(experiment, protocol)
-    stale = {c for c in _made_by_other_code(experiment, protocol) if c[0] in headings}
+    found = [r for r in records.load(experiment, protocol) if r.key.network in headings]
+    stale = {(r.key.network, r.key.sparsity) for r in found if made_by_other_code(r)}
     rows = []
     for p in grid.sparsities:
         cells = {network: summaries[network].get(p) for network in grid.networks}
-        marks = {network: " †" if (network, p) in stale else "" for network in grid.networks}
+        marks = {network: " †" * ((network, p) in stale) for network in grid.networks}
         shown = [summary for network, summary in cells.items() if network in headings]
         n = sorted({summary.n if summary else 0 for summary in shown})
         seeds = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
         rows.append([f"{p:g}", seeds, *row(p, cells, marks)])
-    found = records.load(experiment, protocol)
-    caption += f" n is the number of seeds. Protocol {protocol}; {devices(found) or 'not run'}."
-    if stale:
-        caption += " † made by other code than today's."
+    made_on = devices(records.load(experiment, protocol)) or "not run"
+    caption += f" n is the number of seeds. Protocol {protocol}; {made_on}.{note(found)}"
     return as_html(pandas.DataFrame(rows, columns=["p", "n", *headings]), caption)
 
 
-def _made_by_other_code(experiment: str, protocol: str) -> set[tuple[str, float]]:
-    return {
-        (record.key.network, record.key.sparsity)
-        for record in records.load(experiment, protocol)
-        if not probe.same_numbers(
-            record.content["identity"]["code"],
-            record.protocol.dataset,
-            record.key.protocol,
-            record.key.network,
-        )
-    }
+def made_by_other_code(record: Record) -> bool:
+    """Whether today's code is not known to give this record's numbers."""
+    return not probe.same_numbers(
+        record.content["identity"]["code"],
+        record.protocol.dataset,
+        record.key.protocol,
+        record.key.network,
+    )
+
+
+def mark(found: Iterable[Record]) -> str:
+    """A dagger for what rests on these records, if other code made one of them; else nothing."""
+    return f"{NO_BREAK}†" if any(map(made_by_other_code, found)) else ""
+
+
+def note(found: Iterable[Record]) -> str:
+    """The sentence of a caption that explains the daggers of these records; empty without one."""
+    return " † made by other code than today's." if mark(found) else ""
 
 
 def accuracy_figure(experiment: str, protocol: str, claim: str) -> str:

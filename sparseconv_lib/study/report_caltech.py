@@ -8,15 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from sparseconv_lib.study import claims, figures, layouts, probe, records, tables
+from sparseconv_lib.study import caltech, claims, figures, layouts, records, tables
 from sparseconv_lib.study.grid import CALTECH_SPARSITIES, EXPERIMENTS, SOURCE_NETWORKS, grid_of
 from sparseconv_lib.study.paths import RESULTS
+from sparseconv_lib.study.records import Record
 from sparseconv_lib.study.report import (
     NO_BREAK,
     as_html,
     devices,
     difference_in_words,
     images_a_second,
+    mark,
+    note,
     percent,
     signed,
     source_accuracy,
@@ -46,6 +49,15 @@ def accuracies(protocol: str) -> Cells:
 def of(cells: Cells, network: str, sparsity: float) -> Mapping[int, float]:
     """Seed -> accuracy, trained and tested at `sparsity`; empty if not run."""
     return cells.get((network, sparsity, sparsity), {})
+
+
+def trainings(protocol: str, networks: Sequence[str], sparsity: float) -> list[Record]:
+    """The records of these networks, trained at `sparsity`."""
+    return [
+        record
+        for record in records.load("caltech", protocol)
+        if record.key.network in networks and record.key.sparsity == sparsity
+    ]
 
 
 # What was found
@@ -129,14 +141,17 @@ def coverage_table() -> str:
 def noise_table(protocol: str) -> str:
     """Table 4's differences between the two networks, and which single runs could tell."""
     cells = accuracies(protocol)
-    judged = source_differences()
-    rows = []
-    for row in judged:
+    rows, shown = [], []
+    for row in source_differences():
+        found = trainings(protocol, SOURCE_NETWORKS, row.sparsity)
         seeds = of(cells, SPARSE, row.sparsity), of(cells, PLAIN, row.sparsity)
         ours = "not run"
         if seeds[0].keys() & seeds[1].keys():
-            ours = _points(paired_difference(*seeds))
-        by_image = paired_by_image(protocol, row.sparsity)
+            ours = _points(paired_difference(*seeds)) + mark(found)
+            shown += found
+        images = "not run"
+        if by_image := paired_by_image(protocol, row.sparsity):
+            images = _points(by_image) + mark(r for r in found if r.key.seed == 0)
         rows.append(
             {
                 "p": f"{row.sparsity:g}",
@@ -145,7 +160,7 @@ def noise_table(protocol: str) -> str:
                 "beyond chance": "yes" if abs(row.difference) > row.half_width else "no",
                 "after Holm": "yes" if row.adjusted < 0.05 else "no",
                 "ours, by seed": ours,
-                "ours, by image": "not run" if by_image is None else _points(by_image),
+                "ours, by image": images,
             }
         )
     return as_html(
@@ -156,7 +171,8 @@ def noise_table(protocol: str) -> str:
         "beyond chance even though ten were looked at. Ours are differences of SparseConvNet-kept "
         "and ConvNet: by seed with 95 % intervals over paired seeds; by image with 95 % intervals "
         "over the test images of seed 0, both networks asked about the same images: of these two "
-        "trained networks only, without the luck of a training. Ours are not corrected for ten.",
+        "trained networks only, without the luck of a training. Ours are not corrected for ten."
+        + note(shown),
     )
 
 
@@ -232,15 +248,25 @@ def paired_by_image(protocol: str, sparsity: float) -> Summary | None:
 
     The interval is over test images, so it does not hold the luck of a training.
     """
-    bits = [
-        record.correct_at(sparsity)
-        for network in (SPARSE, PLAIN)
-        for record in records.load("caltech", protocol)
-        if (record.key.network, record.key.sparsity, record.key.seed) == (network, sparsity, 0)
-    ]
-    if len(bits) < 2 or bits[0] is None or bits[1] is None:
+    found = trainings(protocol, SOURCE_NETWORKS, sparsity)
+    bits = {
+        record.key.network: answers for record in found
+        if record.key.seed == 0 and (answers := committed_answers(record)) is not None
+    }  # fmt: skip
+    if len(bits) < 2:
         return None
-    return summarise((bits[0].astype(float) - bits[1].astype(float)).tolist())
+    return summarise((bits[SPARSE].astype(float) - bits[PLAIN].astype(float)).tolist())
+
+
+def committed_answers(record: Record) -> np.ndarray | None:
+    """Which test images of the committed split were classified correctly: bool (N,).
+
+    At the training sparsity. None where that was not kept, or was of another split, whose images
+    stand in another order.
+    """
+    if record.content["identity"]["split"] != caltech.split_name(caltech.read_manifest()):
+        return None
+    return record.correct_at(record.key.sparsity)
 
 
 def _points(summary: Summary) -> str:
@@ -272,7 +298,7 @@ COMPOUNDING = ("as_coded", "compounding")
 def compounding_table() -> str:
     """What the source's notebook printed with compounding masks, its Table 4, and ours."""
     ours = {name: accuracies(name) for name in COMPOUNDING}
-    rows = []
+    rows, shown = [], []
     for p in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9):
         table = source_accuracy(SPARSE, p, CLAIM)
         row = {
@@ -288,7 +314,9 @@ def compounding_table() -> str:
             asked = grid_of("caltech", name)
             seeds = of(ours[name], SPARSE, p)
             if seeds:
-                row[f"ours, {name}"] = spread(summarise(seeds.values())) + _mark(name, p)
+                found = trainings(name, (SPARSE,), p)
+                row[f"ours, {name}"] = spread(summarise(seeds.values())) + mark(found)
+                shown += found
             else:
                 row[f"ours, {name}"] = (
                     "not run" if asked is not None and p in asked.sparsities else "–"
@@ -298,20 +326,9 @@ def compounding_table() -> str:
         pandas.DataFrame(rows),
         "Test accuracy of SparseConvNet (ours: SparseConvNet-kept) where masks compound. Pixels "
         "left: what its notebook's sweep has left of an image when it says p, by calculation. "
-        "as_coded is all that the notebook does, compounding this one fault in as_written. † made "
-        "by other code than today's.",
+        "as_coded is all that the notebook does, compounding this one fault in as_written."
+        + note(shown),
     )
-
-
-def _mark(protocol: str, sparsity: float) -> str:
-    other = any(
-        not probe.same_numbers(
-            record.content["identity"]["code"], "caltech101", protocol, record.key.network
-        )
-        for record in records.load("caltech", protocol)
-        if (record.key.network, record.key.sparsity) == (SPARSE, sparsity)
-    )
-    return " †" if other else ""
 
 
 def compounding_figure() -> str:
@@ -398,24 +415,27 @@ def scaling_table() -> str:
     """Both networks with both scalings, at p = 0 and 0.8."""
     by_name = {name: accuracies(name) for name in ("as_written", "as_written, scaling=imagenet")}
     unit, imagenet = by_name.values()
-    rows = []
+    rows, shown = [], []
     for network in SOURCE_NETWORKS:
         for p in (0.0, 0.8):
+            found = [trainings(name, (network,), p) for name in by_name]
+            marks = [mark(each) for each in found]
+            shown += [record for each in found for record in each]
             a, b = of(unit, network, p), of(imagenet, network, p)
             difference = paired_difference(b, a) if a.keys() & b.keys() else None
             rows.append(
                 {
                     "network": network,
                     "p": f"{p:g}",
-                    "[0, 1]": spread(summarise(a.values())) if a else "not run",
-                    "ImageNet's": spread(summarise(b.values())) if b else "not run",
-                    "difference": _points(difference) if difference else "–",
+                    "[0, 1]": spread(summarise(a.values())) + marks[0] if a else "not run",
+                    "ImageNet's": spread(summarise(b.values())) + marks[1] if b else "not run",
+                    "difference": _points(difference) + max(marks) if difference else "–",
                 }
             )
     return as_html(
         pandas.DataFrame(rows),
         "Test accuracy with pixels in [0, 1], and with ImageNet's mean and deviation; in points, "
-        "ImageNet's minus [0, 1], paired by seed with 95 % intervals.",
+        f"ImageNet's minus [0, 1], paired by seed with 95 % intervals.{note(shown)}",
     )
 
 
@@ -424,7 +444,7 @@ def scaling_table() -> str:
 
 def speed_table() -> str:
     """Images a second of every device that trained, by network."""
-    rates: dict[tuple[str, str, str], list[float]] = {}
+    by_cell: dict[tuple[str, str, str], list[Record]] = {}
     for record in records.load("caltech"):
         where = record.content["provenance"]
         key = (
@@ -432,24 +452,27 @@ def speed_table() -> str:
             record.content["knobs"].get("precision", "float32"),
             record.key.network,
         )
-        rates.setdefault(key, []).append(images_a_second(record))
-    if not rates:
+        by_cell.setdefault(key, []).append(record)
+    if not by_cell:
         return "<p>Not run yet.</p>"
-    rows = [
-        {
-            "device": device,
-            "precision": precision,
-            "network": network,
-            "images/s": f"{np.mean(found):,.0f}",
-            "lowest to highest": f"{min(found):,.0f} to {max(found):,.0f}",
-            "n": len(found),
-        }
-        for (device, precision, network), found in sorted(rates.items())
-    ]
+    rows = []
+    for (device, precision, network), found in sorted(by_cell.items()):
+        rates = [images_a_second(record) for record in found]
+        rows.append(
+            {
+                "device": device,
+                "precision": precision,
+                "network": network,
+                "images/s": f"{np.mean(rates):,.0f}{mark(found)}",
+                "lowest to highest": f"{min(rates):,.0f} to {max(rates):,.0f}",
+                "n": len(found),
+            }
+        )
     return as_html(
         pandas.DataFrame(rows),
         "Training images a second, testing after each epoch included: one training on one core of "
-        "a CPU (as many at a time as there are cores), or on a GPU.",
+        "a CPU (as many at a time as there are cores), or on a GPU."
+        + note(record for found in by_cell.values() for record in found),
     )
 
 
