@@ -325,6 +325,13 @@ def test_images_a_second(recorded):
     assert row["images/s"] == "694 †" and row["network"] == PLAIN and row["n"] == "1"
 
 
+def test_a_protocol_that_is_published_of_one_network_has_a_table_of_it(recorded):
+    asked = "mnist", "as_written, batch_norm=false", "mnist-table-3"
+    rows = cells(report.source_table(*asked))
+    assert rows and all(set(row) == {"p", "n", KEPT, "source", "difference"} for row in rows)
+    assert "has no such network" in report.other_networks_table(*asked)
+
+
 def test_every_page_of_the_grid_has_its_own_name_and_every_training_one_page():
     pages = list(EXPERIMENTS["caltech"].pages())
     assert len({page.path for page in pages}) == len(pages)

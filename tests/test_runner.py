@@ -236,7 +236,9 @@ def test_masked_example_shows_what_the_test_sees():
 
 
 def test_a_photograph_leaves_a_small_example_and_which_images_were_right(stage):
-    protocol = dataclasses.replace(preset("as_written", "caltech101"), epochs=1, batch_size=8)
+    protocol = dataclasses.replace(
+        preset("as_written", "caltech101"), epochs=1, drop_after=0, batch_size=8
+    )
     photographs = dataclasses.replace(data.synthetic("caltech101", images=12), example=2)
     keys = [Key("caltech", "as_written", "SparseConvNet-kept", 0.5, seed) for seed in (0, 1)]
     first, second = runner.run(keys, protocol, photographs, processes=1).values()
@@ -258,7 +260,7 @@ def test_a_photograph_leaves_a_small_example_and_which_images_were_right(stage):
 
 def test_a_split_by_seed_leaves_neither(stage):
     protocol = dataclasses.replace(
-        preset("as_coded", "caltech101"), epochs=1, batch_size=8, compounding=False
+        preset("as_coded", "caltech101"), epochs=1, drop_after=0, batch_size=8, compounding=False
     )
     key = Key("caltech", "as_coded", "ConvNet", 0.5, 0)
     (record,) = runner.run([key], protocol, data.synthetic("caltech101", images=8)).values()

@@ -227,7 +227,8 @@ def _summaries(experiment: str, protocol: str) -> dict[str, dict[float, Summary]
 
 def source_table(experiment: str, protocol: str, claim: str) -> str:
     """The source's table beside ours, for the networks that the source trained."""
-    networks = _source_networks(claim)
+    asked = _grid(experiment, protocol).networks
+    networks = [network for network in _source_networks(claim) if network in asked]
 
     def row(p: float, cells: dict[str, Summary | None], marks: dict[str, str]) -> list[str]:
         told = []
@@ -288,6 +289,8 @@ def _grid_table(
     caption: str,
 ) -> str:
     """A row for each sparsity of the grid, run or not, with n; a dagger marks other code."""
+    if not headings:
+        return f"<p>The published grid of {html.escape(protocol)} has no such network.</p>"
     grid, summaries = _grid(experiment, protocol), _summaries(experiment, protocol)
     found = [r for r in records.load(experiment, protocol) if r.key.network in headings]
     stale = {(r.key.network, r.key.sparsity) for r in found if made_by_other_code(r)}
