@@ -43,3 +43,10 @@ def test_ours_is_read_from_the_presets():
     rows = {row.name: row for row in deviations.rows("caltech101")}
     assert rows["compounding"].ours["as_coded"] == rows["compounding"].ours["compounding"] == "yes"
     assert rows["drop_after"].ours["as_written"] == "5"
+
+
+def test_what_an_optimiser_does_not_use_is_not_shown_as_if_it_were():
+    rows = {row.name: row for row in deviations.rows("caltech101")}
+    assert set(rows["momentum"].ours.values()) == {"not used"}  # Adam has none
+    rows = {row.name: row for row in deviations.rows("mnist")}
+    assert set(rows["momentum"].ours.values()) == {"0.9"}

@@ -45,6 +45,7 @@ STUDY = [
         "report_batch_norm",
         "report_caltech",
         "report_classes",
+        "readme",
         "cli",
     ),
 ]

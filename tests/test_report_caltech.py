@@ -14,6 +14,7 @@ from sparseconv_lib.study import (
     caltech,
     figures,
     provenance,
+    readme,
     records,
     report,
     report_caltech,
@@ -330,6 +331,45 @@ def test_a_protocol_that_is_published_of_one_network_has_a_table_of_it(recorded)
     rows = cells(report.source_table(*asked))
     assert rows and all(set(row) == {"p", "n", KEPT, "source", "difference"} for row in rows)
     assert "has no such network" in report.other_networks_table(*asked)
+
+
+def test_the_data_are_told_as_they_are_counted_and_as_the_protocol_uses_them():
+    names = [entry.file.split("/")[0] for entry in ENTRIES]
+    sizes = collections.Counter(names).values()
+    told = report_caltech.data_in_words(preset("as_written", "caltech101"))
+    assert f"has {len(names):,} photographs of {len(sizes)} kinds of objects" in told
+    assert f"{min(sizes)} to {max(sizes)} of each" in told
+    assert f"A fifth of each class, {len(LABELS):,} images," in told and "same side" in told
+    assert "the network sees 0. " in told and "from the untouched images" in told
+    told = report_caltech.data_in_words(
+        preset("as_coded, scaling=imagenet, fill=0.5", "caltech101")
+    )
+    assert "fifth of each class" not in told and "same side" not in told
+    assert "drawn from the seed whatever their class" in told
+    assert "ImageNet's mean and deviation" in told and "the network sees 0.5." in told
+    assert "untouched" not in told and "that no mask tells of" in told
+    assert len(LABELS) == report_caltech.TEST_IMAGES
+
+
+def test_the_time_of_a_training_is_that_of_the_records(recorded):
+    assert "has not been recorded" in report_caltech.minutes_in_words()
+    found = [a_caltech_record(PLAIN, p, 0) for p in (0.0, 0.5, 0.8)]
+    for record, seconds in zip(found, (600, 1234, 90), strict=True):
+        record.content["provenance"]["seconds"] = seconds
+    found[2].content["provenance"]["versions"]["cuda"] = "13.0"  # not on a CPU
+    recorded(*found)
+    told = report_caltech.minutes_in_words()
+    assert told.startswith("10 to 21 minutes (2 trainings of 10 epochs, an invented processor")
+
+
+def test_the_readme_says_what_the_records_say():
+    """Where this fails after new records: `make notebooks`."""
+    text = readme.README.read_text("utf-8")
+    assert readme.filled(text) == text
+    stale = text.replace("minutes (", "hours (")
+    assert stale != text and readme.filled(stale) == text
+    with pytest.raises(ValueError, match="lost its marks <!-- time"):
+        readme.filled(text.replace("<!-- end of time -->", ""))
 
 
 def test_every_page_of_the_grid_has_its_own_name_and_every_training_one_page():

@@ -208,7 +208,7 @@ def rows(dataset: str) -> list[Row]:
             knob.metadata["meaning"],
             text[knob.name],
             code[knob.name],
-            {name: words(getattr(preset, knob.name)) for name, preset in presets.items()},
+            {name: _ours(preset, knob.name) for name, preset in presets.items()},
         )
         for knob in fields(Protocol)
     ]
@@ -217,6 +217,12 @@ def rows(dataset: str) -> list[Row]:
         for name, said, done, ours in BEYOND[dataset]
     ]
     return known + beyond
+
+
+def _ours(protocol: Protocol, knob: str) -> str:
+    if knob == "momentum" and protocol.optimiser != "sgd":
+        return "not used"
+    return words(getattr(protocol, knob))
 
 
 def words(value: Any) -> str:

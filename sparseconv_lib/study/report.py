@@ -2,11 +2,11 @@
 
 import dataclasses
 import html
-import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas
+import torch
 from torch import nn
 
 from sparseconv_lib.networks import NETWORKS, Architecture, ClassificationNet
@@ -23,10 +23,10 @@ from sparseconv_lib.study import (
     tables,
 )
 from sparseconv_lib.study.grid import EXPERIMENTS, Grid, dataset_of, grid_of
-from sparseconv_lib.study.paths import ROOT
 from sparseconv_lib.study.protocol import Protocol, preset
 from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
+from sparseconv_lib.study.training import Images
 
 NO_BREAK = "\u00a0"
 HEADLINE_SPARSITY = 0.8  # the one at which the source's text gives its numbers
@@ -166,9 +166,15 @@ def recorded_example(
     }
     if not found:
         return f"<p>No run of {protocol} has left an example yet.</p>"
-    one = next(iter(found.values()))
+    one, knobs = next(iter(found.values())), preset(protocol, dataset_of(experiment))
+    images = Images(torch.from_numpy(one.image)[None], torch.tensor([one.label]))
     masks = {p: example.mask for p, example in found.items()}
-    return figures.masked_pictures(one.image, masks, class_names(experiment)[one.label])
+    seen = {
+        p: examples.as_seen(images, torch.from_numpy(mask)[None, None], knobs)
+        for p, mask in masks.items()
+    }
+    label = class_names(experiment)[one.label]
+    return figures.masked_pictures(seen, masks, label, examples.missing_in_words(knobs))
 
 
 def example_path(experiment: str, protocol: str, network: str, sparsity: float) -> Path:
@@ -468,20 +474,3 @@ def difference_in_words(difference: Summary) -> str:
         return f"not told apart from it ({signed(low, 1)} to {signed(high, 1)} points)"
     near, far = sorted((abs(low), abs(high)))
     return f"{abs(mean):.1f} points {word} ({near:.1f} to {far:.1f})"
-
-
-def with_finding(readme: str) -> str:
-    """The README with the finding that the records carry today, between its two marks."""
-    start = "<!-- finding: written by `make notebooks` from the records -->\n"
-    end = "<!-- end of finding -->"
-    before, _, rest = readme.partition(start)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError(f"README.md has lost its marks {start.strip()} and {end}")
-    told = textwrap.fill(f"**{finding('mnist', 'as_written')}**", 100)
-    return f"{before}{start}{told}\n{end}{after}"
-
-
-if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(with_finding(path.read_text(encoding="utf-8")), encoding="utf-8")

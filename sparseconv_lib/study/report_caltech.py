@@ -1,5 +1,6 @@
 """Tables and figures of the chapter on Caltech-101, as HTML, made from records."""
 
+import collections
 import functools
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import pandas
 from sparseconv_lib.study import caltech, claims, figures, layouts, records, tables
 from sparseconv_lib.study.grid import CALTECH_SPARSITIES, EXPERIMENTS, SOURCE_NETWORKS, grid_of
 from sparseconv_lib.study.paths import RESULTS
+from sparseconv_lib.study.protocol import Protocol, preset
 from sparseconv_lib.study.records import Record
 from sparseconv_lib.study.report import (
     NO_BREAK,
@@ -108,6 +110,62 @@ def _interval(summary: Summary) -> str:
     return f" ({100 * summary.low:.1f} to {100 * summary.high:.1f}, n = {summary.n})"
 
 
+def data_in_words(protocol: Protocol) -> str:
+    """What the data set is, counted in the committed list, and what a protocol makes of it."""
+    entries = caltech.read_manifest()
+    sizes = collections.Counter(entry.label for entry in entries)
+    tests = sum(entry.part == "test" for entry in entries)
+    scaled = {
+        "unit": "pixels are scaled to [0, 1]",
+        "imagenet": "pixels are scaled to [0, 1], and then by ImageNet's mean and deviation",
+    }[protocol.scaling]
+    kept = {
+        "standard": f"A fifth of each class, {tests:,} images, is kept for testing; the two "
+        "versions of one photograph that Faces and Faces_easy hold fall on the same side.",
+        "by_seed": f"A fifth, {tests:,} images, is kept for testing, drawn from the seed whatever "
+        "their class; the two versions of one photograph that Faces and Faces_easy hold may fall "
+        "on different sides.",
+    }[protocol.split]
+    drawn = (
+        "Masks are drawn from the seed, after the earlier sparsities of a sweep have taken pixels "
+        "that no mask tells of."
+        if protocol.compounding
+        else "Masks are drawn from the seed, each sparsity from the untouched images."
+    )
+    return (
+        f"Caltech-101 (Li, Andreeto, Ranzato and Perona, 2022, CC BY 4.0) has {len(entries):,} "
+        f"photographs of {len(sizes)} kinds of objects, {min(sizes.values())} to "
+        f"{max(sizes.values())} of each; its background class is left out. They are resized to "
+        f"{caltech.SIDE} × {caltech.SIDE} pixels without regard to their shape, grey ones are made "
+        f"RGB, and {scaled}. {kept} A mask has one channel: where a pixel is missing, red, green "
+        f"and blue are, and the network sees {protocol.fill:g}. {drawn}"
+    )
+
+
+def minutes_in_words() -> str:
+    """ "29 to 46 minutes": what a training of ten epochs took on one core of a CPU."""
+    found = [
+        record.content["provenance"]
+        for record in records.load("caltech", "as_written")
+        if "cuda" not in record.content["provenance"]["versions"]
+    ]
+    if not found:
+        return "a time that has not been recorded yet"
+    minutes = [where["seconds"] / 60 for where in found]
+    where = "; ".join(sorted({where["device"] for where in found}))
+    return (
+        f"{min(minutes):.0f} to {max(minutes):.0f} minutes ({len(found)} trainings of "
+        f"{preset('as_written', 'caltech101').epochs} epochs, {where})"
+    )
+
+
+def glue_minutes() -> None:
+    """Gives the book's page on reproduction the time that a training takes, from the records."""
+    from myst_nb import glue  # only where chapters are made
+
+    glue("caltech_minutes", minutes_in_words(), display=False)
+
+
 def coverage_table() -> str:
     """What the published grid asks for, and how much of it has been trained."""
     protocols = dict.fromkeys(
@@ -166,8 +224,9 @@ def noise_table(protocol: str) -> str:
     return as_html(
         pandas.DataFrame(rows),
         "SparseConvNet minus ConvNet in Table 4, in points. ± by chance: what two networks of "
-        "equal worth differ by in 19 of 20 cases on 1,736 test images, from the choice of images "
-        "alone (unpaired, since the source's answers to single images are not known). After Holm: "
+        "equal worth differ by in 19 of 20 cases on "
+        f"{TEST_IMAGES:,} test images, from the choice of images alone (unpaired, since the "
+        "source's answers to single images are not known). After Holm: "
         "beyond chance even though ten were looked at. Ours are differences of SparseConvNet-kept "
         "and ConvNet: by seed with 95 % intervals over paired seeds; by image with 95 % intervals "
         "over the test images of seed 0, both networks asked about the same images: of these two "

@@ -126,19 +126,41 @@ def _jupyter() -> TextIO | None:
 
 def masked_example(
     dataset: Dataset, protocol: Protocol, seed: int, sparsities: Iterable[float]
-) -> tuple[np.ndarray, dict[float, np.ndarray], str]:
-    """The example image (C, H, W), its mask at each sparsity as training draws it, its class."""
-    upto = dataset.example + 1  # masks are drawn one image after the other
-    images = Images(dataset.test_images[:upto], dataset.test_labels[:upto])
-    masks = {}
+) -> tuple[dict[float, np.ndarray], dict[float, np.ndarray], str, str]:
+    """One image that this seed tests, as networks see it: what `figures.masked_pictures` takes.
+
+    Sparsity -> its pixels, uint8 (C, H, W); sparsity -> its mask, bool (H, W); its class; a
+    sentence on its missing pixels.
+    """
+    images = _up_to_the_example(dataset, protocol, seed)
+    pictures, masks = {}, {}
     for p in sparsities:
-        seen = draw_masks(protocol, images, p, seed, "test")
-        if protocol.compounding:  # what earlier sparsities took is missing, too
-            left = arrange(replace(protocol, split="standard"), p, seed, images[:1], images)[1].left
-            assert left is not None
-            seen = seen & left
-        masks[p] = seen[-1, 0].numpy()
-    return images.pixels[-1].numpy(), masks, dataset.classes[int(images.labels[-1])]
+        mask = draw_masks(protocol, images, p, seed, "test")[-1:]
+        _, tested = arrange(replace(protocol, split="standard"), p, seed, images[:1], images)
+        one = tested[len(tested) - 1 :]
+        pictures[p] = examples.as_seen(one, mask, protocol)
+        # What compounding masks took earlier is missing, too.
+        masks[p] = (mask if one.left is None else mask & one.left)[0, 0].numpy()
+    label = dataset.classes[int(images.labels[-1])]
+    return pictures, masks, label, examples.missing_in_words(protocol)
+
+
+def _up_to_the_example(dataset: Dataset, protocol: Protocol, seed: int) -> Images:
+    """The test images up to the one to show: masks are drawn one image after the other."""
+    if protocol.split == "standard":
+        upto = dataset.example + 1
+        return Images(dataset.test_images[:upto], dataset.test_labels[:upto])
+    # The first test image of the seed's own split, told by its number: to arrange the images
+    # themselves would copy them all.
+    own = Images(dataset.train_images, dataset.train_labels)
+    test = Images(dataset.test_images, dataset.test_labels)
+    numbers = torch.arange(len(own) + len(test))
+    parts = [Images(n.view(-1, 1, 1, 1), n) for n in numbers.split([len(own), len(test)])]
+    _, arranged = arrange(replace(protocol, compounding=False), 0.0, seed, *parts)
+    first = int(arranged.labels[0])
+    if first < len(own):
+        return own[first : first + 1]
+    return test[first - len(own) : first - len(own) + 1]
 
 
 def _keep(record: Record, stage: str | None) -> Record:
