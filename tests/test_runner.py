@@ -219,6 +219,22 @@ def test_the_number_of_processes(monkeypatch):
     assert asked == [7, 3, 2]
 
 
+def test_one_training_on_photographs_has_a_process_that_keeps_freed_memory(monkeypatch):
+    apart, stand_in = [], lambda keys, *_: apart.append(keys) or {key: key for key in keys}
+    monkeypatch.setattr(runner, "_train_in_processes", stand_in)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    here = count_trainings(monkeypatch)
+    monkeypatch.setattr(runner, "keeps_freed_memory", lambda: False)
+    photographs = dataclasses.replace(IMAGES, name="caltech101")
+    runner.run(KEYS[:1], TINY, photographs)
+    assert (apart, here) == ([KEYS[:1]], [])
+    runner.run(KEYS[:1], TINY, IMAGES)  # digits fit the memory that is at hand
+    assert (apart, here) == ([KEYS[:1]], KEYS[:1])
+    monkeypatch.setattr(runner, "keeps_freed_memory", lambda: True)  # as in a sweep
+    runner.run(KEYS[:1], TINY, photographs)
+    assert (apart, here) == ([KEYS[:1]], KEYS[:1] * 2)
+
+
 def test_a_worker_that_fails_fails_the_page():
     bad = dataclasses.replace(TINY, held_out=32)  # all the images there are
     with pytest.raises(ValueError, match="cannot hold out 32 of 32"):

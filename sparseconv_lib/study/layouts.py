@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from sparseconv_lib.networks import TABLE_2, ClassificationNet, seed_weights
 from sparseconv_lib.study import denominators, provenance
 from sparseconv_lib.study.paths import RESULTS
-from sparseconv_lib.study.processes import keep_freed_memory
+from sparseconv_lib.study.processes import children_keep_freed_memory
 
 MEASURED = RESULTS / "layouts.json"
 NETWORKS = ("ConvNet", "SparseConvNet-kept")
@@ -60,9 +60,8 @@ def measure(rounds: int = 5, batch: int = 64) -> dict[str, Any]:
     A ratio is told by its median and its extremes. On one thread, in a process that keeps the
     memory it frees, as trainings have it.
     """
-    keep_freed_memory()
     spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
+    with children_keep_freed_memory(), concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
         return pool.submit(_measure_here, rounds, batch).result()
 
 
