@@ -1,5 +1,8 @@
 """How a training step on photographs is fastest: order of the channels, and precision.
 
+Trainings have the channels first, whatever their precision. What bfloat16 does to the accuracy is
+not measured here.
+
 `sparseconv measure` writes results/layouts.json, from which the chapter on Caltech-101 reads. The
 variants take turns in one process, so that a ratio compares neighbours in time.
 """
@@ -21,10 +24,12 @@ from sparseconv_lib.study.processes import children_keep_freed_memory
 
 MEASURED = RESULTS / "layouts.json"
 NETWORKS = ("ConvNet", "SparseConvNet-kept")
-# name -> (channels last, bfloat16); the first is how trainings are done
+# name -> (channels last, bfloat16). The first is how trainings are done, and the third how those
+# with precision=bfloat16 are.
 VARIANTS = {
     "float32": (False, False),
     "float32, channels last": (True, False),
+    "bfloat16": (False, True),
     "bfloat16, channels last": (True, True),
 }
 

@@ -107,7 +107,8 @@ class Protocol:
     held_out: int = _knob(0, "training images held out to choose the rate and the epoch")
     patience: int = _knob(0, "epochs without a better held-out accuracy before stopping; 0: none")
     precision: Literal["float32", "bfloat16"] = _knob(
-        "float32", "of the convolutions and linear layers; weights are float32 in any case"
+        "float32",
+        "of convolutions and linear layers; weights are float32, and channels first, in any case",
     )
 
     def __post_init__(self) -> None:

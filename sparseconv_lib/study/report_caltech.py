@@ -565,15 +565,22 @@ def layouts_in_words() -> str:
     if measured is None:
         return "It has not been measured yet."
     first, *others = layouts.VARIANTS
-    told = []
+    told, missing = [], []
     for variant in others:
         rows = [row for row in measured["rows"] if row["variant"] == variant]
+        if not rows:
+            missing.append(variant)
+            continue
         low, high = min(r["time_ratio_low"] for r in rows), max(r["time_ratio_high"] for r in rows)
         told.append(f"in {variant}, {low:.2f} to {high:.2f}")
+    unmeasured = f" Not measured there: {'; '.join(missing)}." if missing else ""
+    half = [r for r in records.load("caltech") if r.content["knobs"].get("precision") == "bfloat16"]
+    trained = str(len(half)) if half else "none, so that what it does to the accuracy is not known"
     return (
-        f"A step takes, in times of one in {first} with the channels first, {'; '.join(told)} "
-        f"({measured['device']}). Trainings are done in {first} with the channels first; "
-        "precision=bfloat16, behind a comma in a protocol's name, changes that."
+        f"A step takes, in times of one in {first} and with the channels first where not said "
+        f"otherwise, {'; '.join(told)} ({measured['device']}).{unmeasured} Trainings are done in "
+        f"{first} with the channels first; precision=bfloat16, behind a comma in a protocol's "
+        f"name, changes the precision and not the order. Trainings in it on record: {trained}."
     )
 
 
