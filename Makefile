@@ -67,7 +67,7 @@ check: setup
 # The .py is the notebook; the .ipynb beside it gets its cells, and the outputs that nbval compares.
 notebooks: setup
 	$(BIN)/python -m sparseconv_lib.study.notebooks
-	$(BIN)/python -m sparseconv_lib.study.report
+	$(BIN)/python -m sparseconv_lib.study.readme
 
 clean:
 	rm -rf _build book/chapters results/.partial

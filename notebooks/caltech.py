@@ -107,8 +107,8 @@ display(HTML(report.difference_figure("caltech", protocol, "ConvNet")))
 # %% [markdown] tags=["chapter"]
 # ## Which of the source's differences were noise?
 #
-# A test set of 1,736 images is a sample. Even two networks of equal worth, each
-# trained without any luck, would differ on it.
+# A test set is a sample. Even two networks of equal worth, each trained without
+# any luck, would differ on it.
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_caltech.noise_table(protocol)))
@@ -179,16 +179,9 @@ display(HTML(report_classes.lost_table(protocol)))
 
 # %% [markdown]
 # ## Photographs with missing pixels
-#
-# Caltech-101 (Li, Andreeto, Ranzato and Perona, 2022, CC BY 4.0) has 8,677
-# photographs of 101 kinds of objects, 31 to 800 of each; its background class
-# is left out. They are resized to 224 × 224 pixels without regard to their
-# shape, grey ones are made RGB, and pixels are scaled to [0, 1]. A fifth of
-# each class, 1,736 images, is kept for testing; the two versions of one
-# photograph that Faces and Faces_easy hold fall on the same side. A mask has
-# one channel: where a pixel is missing, red, green and blue are, and the
-# network sees 0. Masks are drawn from the seed, each sparsity from the
-# untouched images, unless the protocol says otherwise.
+
+# %% tags=["remove-input"]
+display(HTML(report.paragraph(report_caltech.data_in_words(knobs))))
 
 # %% tags=["hide-input"]
 if training:
@@ -245,6 +238,9 @@ if training:
 #
 # Images stay on the device as bytes, and are scaled and masked there, some
 # hundred at a time; nothing is loaded while a network trains.
+
+# %% tags=["remove-cell", "chapter"]
+report_caltech.glue_minutes()
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_caltech.speed_table()))

@@ -114,8 +114,9 @@ display(HTML(report.verdict_table()))
 # %% [markdown]
 # ## What this cannot show yet
 #
-# - Every number is conditional on a data set's one split and test set; the unit
-#   is the training seed.
+# - Every number is conditional on a data set's one split and test set, except
+#   under `split=by_seed`, where each seed draws its own; the unit is the
+#   training seed.
 # - A *possible* setting is not shown to be the source's: a run that is not
 #   seeded leaves no trace.
 # - On Caltech-101 a difference of two single trainings says little. Where n is

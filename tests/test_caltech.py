@@ -331,6 +331,21 @@ def test_any_split_is_stratified(counts, twins, seed, shuffled):
     assert caltech.stratified_test(iter(files), seed) == test
 
 
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"Faces": 6, "Faces_easy": 6},  # one of the two would get the remainder
+        {"Faces": 5, "Faces_easy": 10},
+        {"Faces_easy": 5, "accordion": 5},
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_twins_that_would_be_parted_stop_the_split(counts, seed):
+    files = [f"{label}/image_{i:04d}.jpg" for label, n in counts.items() for i in range(n)]
+    with pytest.raises(data.DataError, match="Faces_easy and Faces must hold the same photographs"):
+        caltech.stratified_test(files, seed)
+
+
 def test_another_seed_gives_another_split():
     files = [entry.file for entry in caltech.read_manifest()]
     one, other = caltech.stratified_test(files, 0), caltech.stratified_test(files, 1)
@@ -351,6 +366,17 @@ def test_a_manifest_lists_the_images_below_a_folder(entries):
     assert [entry.part for entry in entries] == ["train"] * 20 + ["test"] * 6
     names = ("Faces", "Faces_easy", "accordion", "car_side", "schooner")
     assert caltech.classes(entries) == names
+
+
+def test_the_command_that_lists_says_what_it_wants(tmp_path, monkeypatch):
+    monkeypatch.setattr(caltech, "MANIFEST", tmp_path / "none.csv")
+    for arguments in ([], [str(tmp_path / "nowhere")], [str(tmp_path)] * 2):
+        with pytest.raises(SystemExit) as ended:
+            caltech.main(arguments)
+        assert ended.value.code.startswith("usage: python -m sparseconv_lib.study.caltech FOLDER")
+    lay(tmp_path, {"Faces_easy/image_0001.jpg": b""})
+    with pytest.raises(SystemExit, match="must hold the same photographs"):
+        caltech.main([str(tmp_path)])
 
 
 def test_identity_tells_of_files_and_split_identity_of_parts(entries):
@@ -584,6 +610,7 @@ def test_given_data_needs_no_pooch(given, entries, expected, monkeypatch):
 
 
 def test_what_was_decoded_is_used_again(given, entries, expected, decoded, cache):
+    """A second start reads the cache alone: it decodes nothing, and asks for no source."""
     a_folder(given, FILES)
     load(entries)
     assert sorted(decoded) == sorted(FILES)
@@ -993,6 +1020,18 @@ def test_missing_classes_are_named(source, given, entries):
 def test_two_missing_classes_are_both_named(given, entries):
     a_folder(given, {name: x for name, x in FILES.items() if "Faces" not in name})
     refused(entries, "has 16 of 26 images; it lacks the classes Faces, Faces_easy;", AGAIN)
+
+
+def test_an_archive_beside_a_broken_folder_is_named(given, entries, expected):
+    """The folder goes first, and is not passed over in silence."""
+    an_archive(given, FILES)
+    a_folder(given, {name: x for name, x in FILES.items() if "car_side" not in name})
+    way_out = f"or move that folder away to use {given / 'caltech101.zip'}"
+    refused(entries, "it lacks the class car_side;", AGAIN, way_out)
+    a_folder(given, FILES | {entries[3].file: b"other bytes"})
+    refused(entries, f"{entries[3].file} is broken", AGAIN, way_out)
+    (given / "caltech101").rename(given / "away")
+    assert np.array_equal(load(entries), expected)
 
 
 @pytest.mark.parametrize("source", THREE)

@@ -45,3 +45,10 @@ def test_ours_is_read_from_the_presets():
     rows = {row.name: row for row in deviations.rows("resnet18")}
     assert rows["train_blocks"].ours == {"as_written": "yes", "as_coded": "no", "reduced": "yes"}
     assert "block_order" not in rows
+
+
+def test_what_an_optimiser_does_not_use_is_not_shown_as_if_it_were():
+    rows = {row.name: row for row in deviations.rows("caltech101")}
+    assert set(rows["momentum"].ours.values()) == {"not used"}  # Adam has none
+    rows = {row.name: row for row in deviations.rows("mnist")}
+    assert set(rows["momentum"].ours.values()) == {"0.9"}

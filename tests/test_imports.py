@@ -49,6 +49,7 @@ STUDY = [
         "report_ladder",
         "report_resnet",
         "report_walk",
+        "readme",
         "cli",
     ),
 ]

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study import caltech, records
 from sparseconv_lib.study.protocol import (
     PRESETS,
+    TRAINING_IMAGES,
     ParameterError,
     Protocol,
     check_networks,
@@ -193,6 +195,13 @@ def test_bad_changes(name, named):
         (dict(learning_rates=("a",)), "give one or more positive numbers"),
         (dict(learning_rates=(0.1, 0.2)), "needs held-out images: set held_out"),
         (dict(patience=1), "needs held-out images: set held_out"),
+        (dict(drop_after=2), "drop_after is 2, but training ends after 2 epochs: choose fewer, or"),
+        (dict(epochs=9, drop_after=12), "choose fewer, or 0 to never drop the rate"),
+        (dict(held_out=60_000), "held_out is 60,000, but mnist has 60,000 training images: hold"),
+        (
+            dict(dataset="caltech101", held_out=10_000),
+            "held_out is 10,000, but caltech101 has 6,941 training images: hold out fewer",
+        ),
         (dict(momentum=NAN), "momentum is nan"),
         (dict(momentum="0.9"), "momentum is '0.9'"),
         (dict(momentum=-0.1), "momentum is -0.1"),
@@ -204,6 +213,19 @@ def test_bad_changes(name, named):
 )
 def test_bad_protocols(knobs, named):
     refused(lambda: Protocol(**knobs), named)
+
+
+def test_the_last_values_that_mean_something():
+    assert Protocol(epochs=2, drop_after=1).drop_after == 1
+    assert Protocol(held_out=59_999).held_out == 59_999
+
+
+def test_the_numbers_of_training_images_are_those_of_the_data_sets():
+    parts = [entry.part for entry in caltech.read_manifest()]
+    trained = records.find(records.Key("mnist", "as_written", "ConvNet", 0.8, 0))
+    assert trained.content["images"]["train"] == TRAINING_IMAGES["mnist"]
+    assert TRAINING_IMAGES["caltech101"] == parts.count("train")
+    assert set(TRAINING_IMAGES) == set(PRESETS)
 
 
 def test_every_knob_has_a_meaning_for_the_page_of_deviations():

@@ -3,6 +3,7 @@
 `a_record` invents records for the tests of everything that reads them.
 """
 
+import base64
 import dataclasses
 import errno
 import json
@@ -16,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -90,6 +92,44 @@ def seven_digits(value):
     if isinstance(value, dict):
         return {name: seven_digits(item) for name, item in value.items()}
     return [seven_digits(item) for item in value] if isinstance(value, list) else value
+
+
+ANSWERS = [True] * 6 + [False] * 5  # to 11 test images: two bytes, five bits of them unused
+
+
+def with_answers(bits=ANSWERS, accuracy=0.5454545, sparsity="0.5", text=None):
+    """The content of a record that keeps its answers to 11 test images, as packed by hand."""
+    padded = "".join("01"[bit] for bit in bits).ljust(-(-len(bits) // 8) * 8, "0")
+    packed = bytes(int(padded[i : i + 8], 2) for i in range(0, len(padded), 8))
+    return a_record(
+        accuracy={"0.5": accuracy},
+        images={"train": 20, "test": 11},
+        correct={sparsity: text or base64.b64encode(packed).decode()},
+    ).content
+
+
+def test_answers_that_fit_their_record(tmp_path):
+    record = records.read(write_content(tmp_path, with_answers()))
+    assert record.correct_at(0.5).tolist() == ANSWERS
+    assert records.pack(torch.tensor(ANSWERS)) == record.content["correct"]["0.5"]
+
+
+@pytest.mark.parametrize(
+    "content, named",
+    [
+        (with_answers(ANSWERS[:8]), "correct/0.5 holds 1 bytes, not a bit for each of 11"),
+        (with_answers([*ANSWERS, *ANSWERS]), "correct/0.5 holds 3 bytes"),
+        (with_answers(accuracy=0.6363636), "correct/0.5 has a mean of 0.5454545, but the accuracy"),
+        (with_answers(sparsity="0.3"), "correct/0.3 has no accuracy beside it"),
+        (with_answers(text="Zm9vYg="), "padding"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_answers_that_do_not_fit_their_record(tmp_path, content, named):
+    path = write_content(tmp_path, content)
+    with pytest.raises(RecordError) as error:
+        records.read(path)
+    assert named in one_line(error, path)
 
 
 # Keys

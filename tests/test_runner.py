@@ -9,7 +9,7 @@ import torch
 from test_records import seven_digits
 
 from sparseconv_lib.networks import NETWORKS
-from sparseconv_lib.study import data, examples, provenance, records, runner, training
+from sparseconv_lib.study import data, examples, figures, provenance, records, runner, training
 from sparseconv_lib.study.protocol import Protocol, preset
 from sparseconv_lib.study.records import Key
 from sparseconv_lib.study.training import Images, draw_masks
@@ -219,6 +219,22 @@ def test_the_number_of_processes(monkeypatch):
     assert asked == [7, 3, 2]
 
 
+def test_one_training_on_photographs_has_a_process_that_keeps_freed_memory(monkeypatch):
+    apart, stand_in = [], lambda keys, *_: apart.append(keys) or {key: key for key in keys}
+    monkeypatch.setattr(runner, "_train_in_processes", stand_in)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    here = count_trainings(monkeypatch)
+    monkeypatch.setattr(runner, "keeps_freed_memory", lambda: False)
+    photographs = dataclasses.replace(IMAGES, name="caltech101")
+    runner.run(KEYS[:1], TINY, photographs)
+    assert (apart, here) == ([KEYS[:1]], [])
+    runner.run(KEYS[:1], TINY, IMAGES)  # digits fit the memory that is at hand
+    assert (apart, here) == ([KEYS[:1]], KEYS[:1])
+    monkeypatch.setattr(runner, "keeps_freed_memory", lambda: True)  # as in a sweep
+    runner.run(KEYS[:1], TINY, photographs)
+    assert (apart, here) == ([KEYS[:1]], KEYS[:1] * 2)
+
+
 def test_a_worker_that_fails_fails_the_page():
     bad = dataclasses.replace(TINY, held_out=32)  # all the images there are
     with pytest.raises(ValueError, match="cannot hold out 32 of 32"):
@@ -226,8 +242,10 @@ def test_a_worker_that_fails_fails_the_page():
 
 
 def test_masked_example_shows_what_the_test_sees():
-    image, masks, label = runner.masked_example(IMAGES, TINY, 0, (0.0, 0.5, 0.8))
-    assert np.array_equal(image, IMAGES.test_images[0].numpy())
+    seen, masks, label, missing = runner.masked_example(IMAGES, TINY, 0, (0.0, 0.5, 0.8))
+    for p, mask in masks.items():
+        assert np.array_equal(seen[p], IMAGES.test_images[0].numpy() * mask)
+    assert missing == "Missing pixels are blue here; the network sees 0."
     assert label == str(int(IMAGES.test_labels[0]))
     test = Images(IMAGES.test_images, IMAGES.test_labels)
     for p, mask in masks.items():
@@ -236,7 +254,9 @@ def test_masked_example_shows_what_the_test_sees():
 
 
 def test_a_photograph_leaves_a_small_example_and_which_images_were_right(stage):
-    protocol = dataclasses.replace(preset("as_written", "caltech101"), epochs=1, batch_size=8)
+    protocol = dataclasses.replace(
+        preset("as_written", "caltech101"), epochs=1, drop_after=0, batch_size=8
+    )
     photographs = dataclasses.replace(data.synthetic("caltech101", images=12), example=2)
     keys = [Key("caltech", "as_written", "SparseConvNet-kept", 0.5, seed) for seed in (0, 1)]
     first, second = runner.run(keys, protocol, photographs, processes=1).values()
@@ -258,7 +278,7 @@ def test_a_photograph_leaves_a_small_example_and_which_images_were_right(stage):
 
 def test_a_split_by_seed_leaves_neither(stage):
     protocol = dataclasses.replace(
-        preset("as_coded", "caltech101"), epochs=1, batch_size=8, compounding=False
+        preset("as_coded", "caltech101"), epochs=1, drop_after=0, batch_size=8, compounding=False
     )
     key = Key("caltech", "as_coded", "ConvNet", 0.5, 0)
     (record,) = runner.run([key], protocol, data.synthetic("caltech101", images=8)).values()
@@ -278,6 +298,57 @@ def test_workers_map_a_data_set_that_is_a_file(monkeypatch):
 
 def test_of_compounding_masks_the_picture_shows_what_is_left():
     protocol = dataclasses.replace(TINY, compounding=True)
-    _, masks, _ = runner.masked_example(IMAGES, protocol, 0, (0.0, 0.5))
+    _, masks, *_ = runner.masked_example(IMAGES, protocol, 0, (0.0, 0.5))
     assert masks[0.0].mean() == pytest.approx(0.7, abs=0.06)
     assert masks[0.5].mean() < 0.06  # 2.3 % by calculation
+
+
+PHOTOGRAPHS = data.synthetic("caltech101", images=12)
+CALTECH = preset("as_written", "caltech101")
+
+
+def tested_first(protocol, seed, sparsity):
+    """The first test image as `fit` shows it to a network, (3, 224, 224), and its class."""
+    train = Images(PHOTOGRAPHS.train_images, PHOTOGRAPHS.train_labels)
+    test = Images(PHOTOGRAPHS.test_images, PHOTOGRAPHS.test_labels)
+    _, test = training.arrange(protocol, sparsity, seed, train, test)
+    masks = draw_masks(protocol, test, sparsity, seed, "test")
+    return training.prepare(test, masks, protocol)[0][0].numpy(), str(int(test.labels[0]))
+
+
+@pytest.mark.parametrize("seed", range(4))  # of the two parts from which the first may come
+@pytest.mark.parametrize("compounding", [False, True])
+def test_of_a_split_by_seed_the_picture_shows_an_image_that_is_tested(seed, compounding):
+    protocol = dataclasses.replace(CALTECH, split="by_seed", compounding=compounding)
+    seen, masks, label, _ = runner.masked_example(PHOTOGRAPHS, protocol, seed, (0.5,))
+    x, its_class = tested_first(protocol, seed, 0.5)
+    assert np.array_equal(seen[0.5], (255 * x).round().astype(np.uint8)) and label == its_class
+    assert not seen[0.5][:, ~masks[0.5]].any()
+
+
+@pytest.mark.parametrize(
+    "changes, colour, told",
+    [
+        ({}, (0, 0, 0), "are black; the network sees 0."),
+        (dict(fill=0.2), (51, 51, 51), "are grey; the network sees 0.2."),
+        (dict(fill=3.0), (255, 255, 255), "are white; the network sees 3."),
+        (
+            dict(scaling="imagenet"),
+            (124, 116, 104),
+            "have ImageNet's mean colour; the network sees 0.",
+        ),
+        (
+            dict(scaling="imagenet", fill=-1.0),
+            (65, 59, 46),  # 255 times mean minus deviation
+            "have one colour; the network sees -1.",
+        ),
+    ],
+)
+def test_the_picture_shows_the_colour_that_the_network_sees(changes, colour, told):
+    protocol = dataclasses.replace(CALTECH, **changes)
+    seen, masks, _, missing = runner.masked_example(PHOTOGRAPHS, protocol, 0, (0.5,))
+    observed, image = masks[0.5], PHOTOGRAPHS.test_images[0].numpy()
+    assert np.abs(seen[0.5].astype(int) - image)[:, observed].max() <= 1
+    assert {tuple(pixel) for pixel in seen[0.5][:, ~observed].T.tolist()} == {colour}
+    assert missing == f"Missing pixels {told}"
+    assert told in figures.masked_pictures(seen, masks, "x", missing)

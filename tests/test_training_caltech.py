@@ -92,9 +92,6 @@ def test_without_a_drop_the_rate_stays(monkeypatch):
     rates.clear()
     fit(changed(epochs=3, drop_after=1), "ConvNet", 0.0, 0, TRAIN, TEST)
     assert rates == pytest.approx([0.01, 0.001])
-    rates.clear()
-    fit(changed(epochs=2, drop_after=2), "ConvNet", 0.0, 0, TRAIN, TEST)  # it never comes
-    assert rates == [0.01]
 
 
 # Split

@@ -89,12 +89,18 @@ def split_identity(entries: Iterable[Entry]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
+def split_name(entries: Iterable[Entry]) -> str:
+    """What a record says of the split that the manifest commits."""
+    return f"stratified-{split_identity(entries)}"
+
+
 def stratified_test(files: Iterable[str], seed: int = SPLIT_SEED) -> set[str]:
     """The test images of a stratified 80/20 split.
 
     Every class gives a fifth of its images, rounded so that all classes together give a fifth
     rounded up (largest remainders first). Which ones is told by a hash of seed and file name, the
-    same for the two versions of one photograph, so that both fall on one side.
+    same for the two versions of one photograph, so that both fall on one side. DataError where
+    they would not, since a class of twins has too many or other photographs than its other one.
     """
     by_class: dict[str, list[str]] = {}
     for file in sorted(files):
@@ -102,7 +108,8 @@ def stratified_test(files: Iterable[str], seed: int = SPLIT_SEED) -> set[str]:
     share = {name: TEST_SHARE * len(found) for name, found in by_class.items()}
     counts = {name: int(exact) for name, exact in share.items()}
     total = -int(-sum(share.values()) // 1)
-    # The twins of this data set have 435 images each, a fifth without a remainder: none gets more.
+    # The twins of this data set have 435 images each, a fifth without a remainder: none gets more,
+    # which is checked below.
     remainders = sorted(share, key=lambda name: (counts[name] - share[name], name))
     for name in remainders[: total - sum(counts.values())]:
         counts[name] += 1
@@ -111,9 +118,19 @@ def stratified_test(files: Iterable[str], seed: int = SPLIT_SEED) -> set[str]:
         label, _, image = file.partition("/")
         return stream_seed(seed, f"split of {TWINS.get(label, label)}/{image}")
 
-    return {
+    test = {
         file for name, found in by_class.items() for file in sorted(found, key=rank)[: counts[name]]
     }
+    for label, twin in TWINS.items():
+        for file in by_class.get(label, ()):
+            other = file.replace(label, twin, 1)
+            if other not in by_class.get(twin, ()) or (file in test) != (other in test):
+                raise DataError(
+                    f"Caltech-101: {file} and {other}, one photograph, cannot be kept on one side "
+                    f"of the split: {label} and {twin} must hold the same photographs, a multiple "
+                    f"of {TEST_SHARE.denominator}"
+                )
+    return test
 
 
 def write_manifest(folder: Path, path: Path = MANIFEST) -> None:
@@ -314,10 +331,16 @@ def _source(
     """(its name, file name -> content) of the first source there is; its list is checked."""
     given = paths.data_folder()
     # os.path: a folder that may not be searched is as good as none, not a PermissionError.
-    if given is not None and os.path.isdir(given / "caltech101"):
-        yield str(given / "caltech101"), _folder(given / "caltech101", entries)
-        return
     names = ("caltech101.zip", "caltech-101.zip")
+    if given is not None and os.path.isdir(given / "caltech101"):
+        try:
+            yield str(given / "caltech101"), _folder(given / "caltech101", entries)
+        except DataError as error:
+            beside = next(filter(os.path.isfile, (given / name for name in names)), None)
+            if beside is None or _REMEDY not in str(error):
+                raise
+            raise DataError(f"{error}; or move that folder away to use {beside}") from error
+        return
     places = [folder / name for folder in (given, cache) if folder for name in names]
     archive = next(filter(os.path.isfile, places), None) or _fetch(cache, progress)
     with _opened(archive, entries) as read:
@@ -441,5 +464,15 @@ def _fetch(cache: Path, progress: bool | None) -> Path:
     return Path(path)
 
 
+def main(arguments: list[str]) -> None:
+    """Writes the list of images anew; ends with one line where that cannot be."""
+    if len(arguments) != 1 or not os.path.isdir(arguments[0]):
+        sys.exit("usage: python -m sparseconv_lib.study.caltech FOLDER (a folder of classes)")
+    try:
+        write_manifest(Path(arguments[0]))
+    except DataError as error:
+        sys.exit(str(error))
+
+
 if __name__ == "__main__":
-    write_manifest(Path(sys.argv[1]))
+    main(sys.argv[1:])

@@ -192,7 +192,7 @@ def _load_caltech() -> Dataset:
         labels[train:],
         classes,
         caltech.identity(entries),
-        f"stratified-{caltech.split_identity(entries)}",
+        caltech.split_name(entries),
         ship,
     )
 

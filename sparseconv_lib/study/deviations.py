@@ -11,7 +11,7 @@ Markdown.
 from dataclasses import dataclass
 from typing import Any
 
-from sparseconv_lib.study.protocol import PRESETS, applicable
+from sparseconv_lib.study.protocol import PRESETS, Protocol, applicable
 
 SILENT = "not said"
 
@@ -282,7 +282,7 @@ def rows(task: str) -> list[Row]:
             knob.metadata["meaning"],
             text[knob.name],
             code[knob.name],
-            {name: words(getattr(preset, knob.name)) for name, preset in presets.items()},
+            {name: _ours(preset, knob.name) for name, preset in presets.items()},
         )
         for knob in knobs
     ]
@@ -291,6 +291,12 @@ def rows(task: str) -> list[Row]:
         for name, said, done, ours in BEYOND[task]
     ]
     return known + beyond
+
+
+def _ours(protocol: Protocol, knob: str) -> str:
+    if knob == "momentum" and protocol.optimiser != "sgd":
+        return "not used"
+    return words(getattr(protocol, knob))
 
 
 def words(value: Any) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sparseconv_lib.networks import ClassificationNet
 from sparseconv_lib.study.protocol import Protocol
-from sparseconv_lib.study.training import Images, prepare
+from sparseconv_lib.study.training import IMAGENET_DEVIATION, IMAGENET_MEAN, Images, prepare
 
 LARGEST_MAP = 56  # pixels a side; larger maps are averaged down
 
@@ -28,6 +28,34 @@ class Example:
     image: np.ndarray
     mask: np.ndarray
     label: int
+
+
+def as_seen(one: Images, mask: Tensor, protocol: Protocol) -> np.ndarray:
+    """What a network is shown of `one` image under its mask (1, 1, H, W), as pixels again.
+
+    Returns uint8 (C, H, W): the scaling undone, so that a missing pixel has the colour that its
+    fill stands for, or the nearest there is.
+    """
+    x = prepare(one, mask, protocol)[0][0]
+    if protocol.scaling == "imagenet":
+        mean, deviation = (
+            torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
+        )
+        x = x * deviation + mean
+    return (255 * x.clamp(0, 1)).round().to(torch.uint8).numpy()
+
+
+def missing_in_words(protocol: Protocol) -> str:
+    """A sentence on what stands for missing pixels: in a picture of `as_seen`, and in a network."""
+    fill = protocol.fill
+    if protocol.dataset == "mnist":  # grey, so that a picture may mark them by a colour
+        shown = "are blue here"
+    elif protocol.scaling == "imagenet":
+        shown = "have ImageNet's mean colour" if fill == 0 else "have one colour"
+    else:
+        shown = "are black" if fill <= 0 else "are white" if fill >= 1 else "are grey"
+    earlier = ", and 0 where earlier masks took them" if protocol.compounding and fill else ""
+    return f"Missing pixels {shown}; the network sees {fill:g}{earlier}."
 
 
 def leave(

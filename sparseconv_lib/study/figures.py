@@ -3,7 +3,7 @@
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -66,26 +66,32 @@ def as_html(figure: Figure, caption: str, alt: str, photographs: bool = False) -
     )
 
 
-def masked_pictures(image: np.ndarray, masks: dict[float, np.ndarray], label: str) -> str:
+def masked_pictures(
+    seen: Mapping[float, np.ndarray],
+    masks: Mapping[float, np.ndarray],
+    label: str,
+    missing: str,
+) -> str:
     """Figures 2, 3, 6 and 9 of the source: one image at several sparsities.
 
-    image: (C, H, W), 0 to 255; masks: sparsity -> (H, W), True where observed.
+    seen: sparsity -> (C, H, W), 0 to 255, as the network is shown it; masks: sparsity -> (H, W),
+    True where observed; missing: a sentence on what stands where a pixel is missing.
     """
-    photograph = len(image) == 3
+    photograph = len(next(iter(seen.values()))) == 3
     side = 2.3 if photograph else 2
     figure, axes = new_figure(side * len(masks), side + 0.3, 1, len(masks), squeeze=False)
     for axis, (sparsity, mask) in zip(axes[0], masks.items(), strict=True):
+        image = seen[sparsity]
         shown = np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0).copy()
-        # On a digit in a colour that no pixel has; a photograph has them all, so as it is seen.
-        shown[~mask] = 0 if photograph else (0, 60, 110)
+        if not photograph:  # on a digit in a colour that no pixel has; a photograph has them all
+            shown[~mask] = (0, 60, 110)
         axis.imshow(shown)
         axis.set_title(f"p = {sparsity:g}", fontsize=10)
         axis.set_axis_off()
     levels = ", ".join(f"{p:g}" for p in masks)
-    missing = "black" if photograph else "blue here; the network sees 0"
     return as_html(
         figure,
-        f"A test image, {label}, at p = {levels}. Missing pixels are {missing}.",
+        f"A test image, {label}, at p = {levels}. {missing}",
         f"A picture of {label} with more and more pixels missing, at p = {levels}.",
         photograph,
     )

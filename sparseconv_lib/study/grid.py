@@ -148,7 +148,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "caltech": Experiment(
         "caltech",
         (
-            # What a CPU can do in an hour or two: half an hour a training.
+            # What a CPU can do in an hour or two.
             Grid(("as_written",), SOURCE_NETWORKS, (0.0, 0.8, 0.5), seeds=1, apart=True),
             Grid(("as_written",), NETWORKS, CALTECH_SPARSITIES, seeds=5),
             # Figure 7: are ten epochs enough?

@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def usable_cores() -> int:
@@ -11,14 +13,29 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def keep_freed_memory() -> None:
-    """Lets processes that start from now on keep the memory they free; they inherit it.
+_KEEP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
+
+
+@contextmanager
+def children_keep_freed_memory() -> Iterator[None]:
+    """Lets the processes that are started inside keep the memory they free.
 
     Else glibc returns every large tensor to the system, which clears the pages of the next one
-    before it is used. Other systems do not read these variables.
+    before it is used. It reads these variables when a process starts, so this one is not changed;
+    other systems do not read them. What the user has set stays as it is.
     """
-    os.environ.setdefault("MALLOC_MMAP_MAX_", "0")
-    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 40))
+    ours = {name: value for name, value in _KEEP.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+
+
+def keeps_freed_memory() -> bool:
+    """Whether this process was started so."""
+    return all(name in os.environ for name in _KEEP)
 
 
 def end_children() -> None:

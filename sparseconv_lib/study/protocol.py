@@ -53,6 +53,10 @@ def check_sparsity(value: Any, name: str = "sparsity") -> float:
     return abs(float(value))  # -0.0 is 0.0, and would have another name
 
 
+# Of each data set, whatever the split; here, so that a protocol is refused before data is loaded.
+TRAINING_IMAGES = {"mnist": 60_000, "caltech101": 6_941}
+
+
 @dataclass(frozen=True)
 class Protocol:
     """Every knob of one training. Two equal protocols with equal seeds give equal numbers.
@@ -77,7 +81,9 @@ class Protocol:
         (1e-3,), "learning rate; of several, the best on the held-out images is used"
     )
     drop_after: int = _knob(
-        0, "epochs after which a new optimiser goes on with a tenth of the rate; 0: never"
+        0,
+        "epochs, fewer than all, after which a new optimiser goes on with a tenth of the rate; 0: "
+        "never",
     )
     momentum: float = _knob(0.9, "momentum of SGD")
     block_order: BlockOrder = _knob(
@@ -130,7 +136,8 @@ class Protocol:
     held_out: int = _knob(0, "training images held out to choose the rate and the epoch")
     patience: int = _knob(0, "epochs without a better held-out accuracy before stopping; 0: none")
     precision: Literal["float32", "bfloat16"] = _knob(
-        "float32", "of the convolutions and linear layers; weights are float32 in any case"
+        "float32",
+        "of convolutions and linear layers; weights are float32, and channels first, in any case",
     )
 
     def __post_init__(self) -> None:
@@ -170,6 +177,16 @@ class Protocol:
             raise ParameterError(
                 "scaling is 'imagenet', a mean and deviation for each of three colours; MNIST is "
                 "grey: choose 'unit'"
+            )
+        if self.drop_after >= self.epochs:
+            raise ParameterError(
+                f"drop_after is {self.drop_after}, but training ends after {self.epochs} epochs: "
+                "choose fewer, or 0 to never drop the rate"
+            )
+        if self.held_out >= TRAINING_IMAGES[self.dataset]:
+            raise ParameterError(
+                f"held_out is {self.held_out:,}, but {self.dataset} has "
+                f"{TRAINING_IMAGES[self.dataset]:,} training images: hold out fewer"
             )
         if (len(self.learning_rates) > 1 or self.patience) and not self.held_out:
             raise ParameterError(

@@ -249,9 +249,26 @@ def validated(content: object, where: str) -> Record:
         _ = record.key, record.protocol, record.accuracy
         for accuracies in (content["accuracy"], *content.get("other_statistics", {}).values()):
             _ = [check_sparsity(float(text)) for text in accuracies]
+        for text in content.get("correct", {}):
+            _check_correct(record, text)
     except (ValueError, TypeError, KeyError) as error:
         raise RecordError(f"{where}: {type(error).__name__}: {error}; {_REMEDY}") from None
     return record
+
+
+def _check_correct(record: Record, sparsity: str) -> None:
+    """ValueError unless the answers to the test images are as many as these, and as accurate."""
+    content, images = record.content, record.content["images"]["test"]
+    bits = base64.b64decode(content["correct"][sparsity], validate=True)
+    if len(bits) != -(-images // 8):
+        raise ValueError(f"correct/{sparsity} holds {len(bits)} bytes, not a bit for each of "
+                         f"{images} test images")  # fmt: skip
+    if sparsity not in content["accuracy"]:
+        raise ValueError(f"correct/{sparsity} has no accuracy beside it")
+    mean = np.unpackbits(np.frombuffer(bits, np.uint8), count=images).mean()
+    if abs(mean - content["accuracy"][sparsity]) * images >= 0.5:  # else rounded, not another
+        raise ValueError(f"correct/{sparsity} has a mean of {mean:.7g}, but the accuracy is "
+                         f"{content['accuracy'][sparsity]}")  # fmt: skip
 
 
 _REMEDY = "restore it with `git checkout`, or delete it and run `sparseconv sweep` again"

@@ -1,11 +1,11 @@
 """The report's tables, as HTML, made from records and from the committed verdict rules."""
 
 import html
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas
+import torch
 from torch import nn
 
 from sparseconv_lib.networks import NETWORKS, Architecture, ClassificationNet
@@ -22,10 +22,10 @@ from sparseconv_lib.study import (
     tables,
 )
 from sparseconv_lib.study.grid import EXPERIMENTS, Grid, grid_of, task_of
-from sparseconv_lib.study.paths import ROOT
 from sparseconv_lib.study.protocol import Protocol, applicable, preset
 from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
+from sparseconv_lib.study.training import Images
 
 NO_BREAK = "\u00a0"
 HEADLINE_SPARSITY = 0.8  # the one at which the source's text gives its numbers
@@ -165,9 +165,15 @@ def recorded_example(
     }
     if not found:
         return f"<p>No run of {protocol} has left an example yet.</p>"
-    one = next(iter(found.values()))
+    one, knobs = next(iter(found.values())), preset(protocol, task_of(experiment))
+    images = Images(torch.from_numpy(one.image)[None], torch.tensor([one.label]))
     masks = {p: example.mask for p, example in found.items()}
-    return figures.masked_pictures(one.image, masks, class_names(experiment)[one.label])
+    seen = {
+        p: examples.as_seen(images, torch.from_numpy(mask)[None, None], knobs)
+        for p, mask in masks.items()
+    }
+    label = class_names(experiment)[one.label]
+    return figures.masked_pictures(seen, masks, label, examples.missing_in_words(knobs))
 
 
 def example_path(experiment: str, protocol: str, network: str, sparsity: float) -> Path:
@@ -291,33 +297,39 @@ def _grid_table(
     if not headings:
         return f"<p>The published grid of {html.escape(protocol)} has no such network.</p>"
     grid, summaries = _grid(experiment, protocol), _summaries(experiment, protocol)
-    stale = {c for c in _made_by_other_code(experiment, protocol) if c[0] in headings}
+    found = [r for r in records.load(experiment, protocol) if r.key.network in headings]
+    stale = {(r.key.network, r.key.sparsity) for r in found if made_by_other_code(r)}
     rows = []
     for p in grid.sparsities:
         cells = {network: summaries[network].get(p) for network in grid.networks}
-        marks = {network: " †" if (network, p) in stale else "" for network in grid.networks}
+        marks = {network: " †" * ((network, p) in stale) for network in grid.networks}
         shown = [summary for network, summary in cells.items() if network in headings]
         n = sorted({summary.n if summary else 0 for summary in shown})
         seeds = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
         rows.append([f"{p:g}", seeds, *row(p, cells, marks)])
-    found = records.load(experiment, protocol)
-    caption += f" n is the number of seeds. Protocol {protocol}; {devices(found) or 'not run'}."
-    if stale:
-        caption += " † made by other code than today's."
+    made_on = devices(records.load(experiment, protocol)) or "not run"
+    caption += f" n is the number of seeds. Protocol {protocol}; {made_on}.{note(found)}"
     return as_html(pandas.DataFrame(rows, columns=["p", "n", *headings]), caption)
 
 
-def _made_by_other_code(experiment: str, protocol: str) -> set[tuple[str, float]]:
-    return {
-        (record.key.network, record.key.sparsity)
-        for record in records.load(experiment, protocol)
-        if not probe.same_numbers(
-            record.content["identity"]["code"],
-            task_of(experiment),
-            record.key.protocol,
-            record.key.network,
-        )
-    }
+def made_by_other_code(record: Record) -> bool:
+    """Whether today's code is not known to give this record's numbers."""
+    return not probe.same_numbers(
+        record.content["identity"]["code"],
+        task_of(record.key.experiment),
+        record.key.protocol,
+        record.key.network,
+    )
+
+
+def mark(found: Iterable[Record]) -> str:
+    """A dagger for what rests on these records, if other code made one of them; else nothing."""
+    return f"{NO_BREAK}†" if any(map(made_by_other_code, found)) else ""
+
+
+def note(found: Iterable[Record]) -> str:
+    """The sentence of a caption that explains the daggers of these records; empty without one."""
+    return " † made by other code than today's." if mark(found) else ""
 
 
 def accuracy_figure(experiment: str, protocol: str, claim: str) -> str:
@@ -461,20 +473,3 @@ def difference_in_words(difference: Summary) -> str:
         return f"not told apart from it ({signed(low, 1)} to {signed(high, 1)} points)"
     near, far = sorted((abs(low), abs(high)))
     return f"{abs(mean):.1f} points {word} ({near:.1f} to {far:.1f})"
-
-
-def with_finding(readme: str) -> str:
-    """The README with the finding that the records carry today, between its two marks."""
-    start = "<!-- finding: written by `make notebooks` from the records -->\n"
-    end = "<!-- end of finding -->"
-    before, _, rest = readme.partition(start)
-    _, found, after = rest.partition(end)
-    if not found:
-        raise ValueError(f"README.md has lost its marks {start.strip()} and {end}")
-    told = textwrap.fill(f"**{finding('mnist', 'as_written')}**", 100)
-    return f"{before}{start}{told}\n{end}{after}"
-
-
-if __name__ == "__main__":
-    path = ROOT / "README.md"
-    path.write_text(with_finding(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,5 +1,6 @@
 """Tables and figures of the chapter on Caltech-101, as HTML, made from records."""
 
+import collections
 import functools
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -8,15 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from sparseconv_lib.study import claims, figures, layouts, probe, records, tables
+from sparseconv_lib.study import caltech, claims, figures, layouts, records, tables
 from sparseconv_lib.study.grid import CALTECH_SPARSITIES, EXPERIMENTS, SOURCE_NETWORKS, grid_of
 from sparseconv_lib.study.paths import RESULTS
+from sparseconv_lib.study.protocol import Protocol, preset
+from sparseconv_lib.study.records import Record
 from sparseconv_lib.study.report import (
     NO_BREAK,
     as_html,
     devices,
     difference_in_words,
     images_a_second,
+    mark,
+    note,
     percent,
     signed,
     source_accuracy,
@@ -46,6 +51,15 @@ def accuracies(protocol: str) -> Cells:
 def of(cells: Cells, network: str, sparsity: float) -> Mapping[int, float]:
     """Seed -> accuracy, trained and tested at `sparsity`; empty if not run."""
     return cells.get((network, sparsity, sparsity), {})
+
+
+def trainings(protocol: str, networks: Sequence[str], sparsity: float) -> list[Record]:
+    """The records of these networks, trained at `sparsity`."""
+    return [
+        record
+        for record in records.load("caltech", protocol)
+        if record.key.network in networks and record.key.sparsity == sparsity
+    ]
 
 
 # What was found
@@ -96,6 +110,62 @@ def _interval(summary: Summary) -> str:
     return f" ({100 * summary.low:.1f} to {100 * summary.high:.1f}, n = {summary.n})"
 
 
+def data_in_words(protocol: Protocol) -> str:
+    """What the data set is, counted in the committed list, and what a protocol makes of it."""
+    entries = caltech.read_manifest()
+    sizes = collections.Counter(entry.label for entry in entries)
+    tests = sum(entry.part == "test" for entry in entries)
+    scaled = {
+        "unit": "pixels are scaled to [0, 1]",
+        "imagenet": "pixels are scaled to [0, 1], and then by ImageNet's mean and deviation",
+    }[protocol.scaling]
+    kept = {
+        "standard": f"A fifth of each class, {tests:,} images, is kept for testing; the two "
+        "versions of one photograph that Faces and Faces_easy hold fall on the same side.",
+        "by_seed": f"A fifth, {tests:,} images, is kept for testing, drawn from the seed whatever "
+        "their class; the two versions of one photograph that Faces and Faces_easy hold may fall "
+        "on different sides.",
+    }[protocol.split]
+    drawn = (
+        "Masks are drawn from the seed, after the earlier sparsities of a sweep have taken pixels "
+        "that no mask tells of."
+        if protocol.compounding
+        else "Masks are drawn from the seed, each sparsity from the untouched images."
+    )
+    return (
+        f"Caltech-101 (Li, Andreeto, Ranzato and Perona, 2022, CC BY 4.0) has {len(entries):,} "
+        f"photographs of {len(sizes)} kinds of objects, {min(sizes.values())} to "
+        f"{max(sizes.values())} of each; its background class is left out. They are resized to "
+        f"{caltech.SIDE} × {caltech.SIDE} pixels without regard to their shape, grey ones are made "
+        f"RGB, and {scaled}. {kept} A mask has one channel: where a pixel is missing, red, green "
+        f"and blue are, and the network sees {protocol.fill:g}. {drawn}"
+    )
+
+
+def minutes_in_words() -> str:
+    """ "29 to 46 minutes": what a training of ten epochs took on one core of a CPU."""
+    found = [
+        record.content["provenance"]
+        for record in records.load("caltech", "as_written")
+        if "cuda" not in record.content["provenance"]["versions"]
+    ]
+    if not found:
+        return "a time that has not been recorded yet"
+    minutes = [where["seconds"] / 60 for where in found]
+    where = "; ".join(sorted({where["device"] for where in found}))
+    return (
+        f"{min(minutes):.0f} to {max(minutes):.0f} minutes ({len(found)} trainings of "
+        f"{preset('as_written', 'caltech101').epochs} epochs, {where})"
+    )
+
+
+def glue_minutes() -> None:
+    """Gives the book's page on reproduction the time that a training takes, from the records."""
+    from myst_nb import glue  # only where chapters are made
+
+    glue("caltech_minutes", minutes_in_words(), display=False)
+
+
 def coverage_table() -> str:
     """What the published grid asks for, and how much of it has been trained."""
     protocols = dict.fromkeys(
@@ -129,14 +199,17 @@ def coverage_table() -> str:
 def noise_table(protocol: str) -> str:
     """Table 4's differences between the two networks, and which single runs could tell."""
     cells = accuracies(protocol)
-    judged = source_differences()
-    rows = []
-    for row in judged:
+    rows, shown = [], []
+    for row in source_differences():
+        found = trainings(protocol, SOURCE_NETWORKS, row.sparsity)
         seeds = of(cells, SPARSE, row.sparsity), of(cells, PLAIN, row.sparsity)
         ours = "not run"
         if seeds[0].keys() & seeds[1].keys():
-            ours = _points(paired_difference(*seeds))
-        by_image = paired_by_image(protocol, row.sparsity)
+            ours = _points(paired_difference(*seeds)) + mark(found)
+            shown += found
+        images = "not run"
+        if by_image := paired_by_image(protocol, row.sparsity):
+            images = _points(by_image) + mark(r for r in found if r.key.seed == 0)
         rows.append(
             {
                 "p": f"{row.sparsity:g}",
@@ -145,18 +218,20 @@ def noise_table(protocol: str) -> str:
                 "beyond chance": "yes" if abs(row.difference) > row.half_width else "no",
                 "after Holm": "yes" if row.adjusted < 0.05 else "no",
                 "ours, by seed": ours,
-                "ours, by image": "not run" if by_image is None else _points(by_image),
+                "ours, by image": images,
             }
         )
     return as_html(
         pandas.DataFrame(rows),
         "SparseConvNet minus ConvNet in Table 4, in points. ± by chance: what two networks of "
-        "equal worth differ by in 19 of 20 cases on 1,736 test images, from the choice of images "
-        "alone (unpaired, since the source's answers to single images are not known). After Holm: "
+        "equal worth differ by in 19 of 20 cases on "
+        f"{TEST_IMAGES:,} test images, from the choice of images alone (unpaired, since the "
+        "source's answers to single images are not known). After Holm: "
         "beyond chance even though ten were looked at. Ours are differences of SparseConvNet-kept "
         "and ConvNet: by seed with 95 % intervals over paired seeds; by image with 95 % intervals "
         "over the test images of seed 0, both networks asked about the same images: of these two "
-        "trained networks only, without the luck of a training. Ours are not corrected for ten.",
+        "trained networks only, without the luck of a training. Ours are not corrected for ten."
+        + note(shown),
     )
 
 
@@ -232,15 +307,25 @@ def paired_by_image(protocol: str, sparsity: float) -> Summary | None:
 
     The interval is over test images, so it does not hold the luck of a training.
     """
-    bits = [
-        record.correct_at(sparsity)
-        for network in (SPARSE, PLAIN)
-        for record in records.load("caltech", protocol)
-        if (record.key.network, record.key.sparsity, record.key.seed) == (network, sparsity, 0)
-    ]
-    if len(bits) < 2 or bits[0] is None or bits[1] is None:
+    found = trainings(protocol, SOURCE_NETWORKS, sparsity)
+    bits = {
+        record.key.network: answers for record in found
+        if record.key.seed == 0 and (answers := committed_answers(record)) is not None
+    }  # fmt: skip
+    if len(bits) < 2:
         return None
-    return summarise((bits[0].astype(float) - bits[1].astype(float)).tolist())
+    return summarise((bits[SPARSE].astype(float) - bits[PLAIN].astype(float)).tolist())
+
+
+def committed_answers(record: Record) -> np.ndarray | None:
+    """Which test images of the committed split were classified correctly: bool (N,).
+
+    At the training sparsity. None where that was not kept, or was of another split, whose images
+    stand in another order.
+    """
+    if record.content["identity"]["split"] != caltech.split_name(caltech.read_manifest()):
+        return None
+    return record.correct_at(record.key.sparsity)
 
 
 def _points(summary: Summary) -> str:
@@ -272,7 +357,7 @@ COMPOUNDING = ("as_coded", "compounding")
 def compounding_table() -> str:
     """What the source's notebook printed with compounding masks, its Table 4, and ours."""
     ours = {name: accuracies(name) for name in COMPOUNDING}
-    rows = []
+    rows, shown = [], []
     for p in (0.0, 0.1, 0.3, 0.5, 0.7, 0.9):
         table = source_accuracy(SPARSE, p, CLAIM)
         row = {
@@ -288,7 +373,9 @@ def compounding_table() -> str:
             asked = grid_of("caltech", name)
             seeds = of(ours[name], SPARSE, p)
             if seeds:
-                row[f"ours, {name}"] = spread(summarise(seeds.values())) + _mark(name, p)
+                found = trainings(name, (SPARSE,), p)
+                row[f"ours, {name}"] = spread(summarise(seeds.values())) + mark(found)
+                shown += found
             else:
                 row[f"ours, {name}"] = (
                     "not run" if asked is not None and p in asked.sparsities else "–"
@@ -298,20 +385,9 @@ def compounding_table() -> str:
         pandas.DataFrame(rows),
         "Test accuracy of SparseConvNet (ours: SparseConvNet-kept) where masks compound. Pixels "
         "left: what its notebook's sweep has left of an image when it says p, by calculation. "
-        "as_coded is all that the notebook does, compounding this one fault in as_written. † made "
-        "by other code than today's.",
+        "as_coded is all that the notebook does, compounding this one fault in as_written."
+        + note(shown),
     )
-
-
-def _mark(protocol: str, sparsity: float) -> str:
-    other = any(
-        not probe.same_numbers(
-            record.content["identity"]["code"], "caltech101", protocol, record.key.network
-        )
-        for record in records.load("caltech", protocol)
-        if (record.key.network, record.key.sparsity) == (SPARSE, sparsity)
-    )
-    return " †" if other else ""
 
 
 def compounding_figure() -> str:
@@ -398,24 +474,27 @@ def scaling_table() -> str:
     """Both networks with both scalings, at p = 0 and 0.8."""
     by_name = {name: accuracies(name) for name in ("as_written", "as_written, scaling=imagenet")}
     unit, imagenet = by_name.values()
-    rows = []
+    rows, shown = [], []
     for network in SOURCE_NETWORKS:
         for p in (0.0, 0.8):
+            found = [trainings(name, (network,), p) for name in by_name]
+            marks = [mark(each) for each in found]
+            shown += [record for each in found for record in each]
             a, b = of(unit, network, p), of(imagenet, network, p)
             difference = paired_difference(b, a) if a.keys() & b.keys() else None
             rows.append(
                 {
                     "network": network,
                     "p": f"{p:g}",
-                    "[0, 1]": spread(summarise(a.values())) if a else "not run",
-                    "ImageNet's": spread(summarise(b.values())) if b else "not run",
-                    "difference": _points(difference) if difference else "–",
+                    "[0, 1]": spread(summarise(a.values())) + marks[0] if a else "not run",
+                    "ImageNet's": spread(summarise(b.values())) + marks[1] if b else "not run",
+                    "difference": _points(difference) + max(marks) if difference else "–",
                 }
             )
     return as_html(
         pandas.DataFrame(rows),
         "Test accuracy with pixels in [0, 1], and with ImageNet's mean and deviation; in points, "
-        "ImageNet's minus [0, 1], paired by seed with 95 % intervals.",
+        f"ImageNet's minus [0, 1], paired by seed with 95 % intervals.{note(shown)}",
     )
 
 
@@ -424,7 +503,7 @@ def scaling_table() -> str:
 
 def speed_table() -> str:
     """Images a second of every device that trained, by network."""
-    rates: dict[tuple[str, str, str], list[float]] = {}
+    by_cell: dict[tuple[str, str, str], list[Record]] = {}
     for record in records.load("caltech"):
         where = record.content["provenance"]
         key = (
@@ -432,24 +511,27 @@ def speed_table() -> str:
             record.content["knobs"].get("precision", "float32"),
             record.key.network,
         )
-        rates.setdefault(key, []).append(images_a_second(record))
-    if not rates:
+        by_cell.setdefault(key, []).append(record)
+    if not by_cell:
         return "<p>Not run yet.</p>"
-    rows = [
-        {
-            "device": device,
-            "precision": precision,
-            "network": network,
-            "images/s": f"{np.mean(found):,.0f}",
-            "lowest to highest": f"{min(found):,.0f} to {max(found):,.0f}",
-            "n": len(found),
-        }
-        for (device, precision, network), found in sorted(rates.items())
-    ]
+    rows = []
+    for (device, precision, network), found in sorted(by_cell.items()):
+        rates = [images_a_second(record) for record in found]
+        rows.append(
+            {
+                "device": device,
+                "precision": precision,
+                "network": network,
+                "images/s": f"{np.mean(rates):,.0f}{mark(found)}",
+                "lowest to highest": f"{min(rates):,.0f} to {max(rates):,.0f}",
+                "n": len(found),
+            }
+        )
     return as_html(
         pandas.DataFrame(rows),
         "Training images a second, testing after each epoch included: one training on one core of "
-        "a CPU (as many at a time as there are cores), or on a GPU.",
+        "a CPU (as many at a time as there are cores), or on a GPU."
+        + note(record for found in by_cell.values() for record in found),
     )
 
 
@@ -483,15 +565,22 @@ def layouts_in_words() -> str:
     if measured is None:
         return "It has not been measured yet."
     first, *others = layouts.VARIANTS
-    told = []
+    told, missing = [], []
     for variant in others:
         rows = [row for row in measured["rows"] if row["variant"] == variant]
+        if not rows:
+            missing.append(variant)
+            continue
         low, high = min(r["time_ratio_low"] for r in rows), max(r["time_ratio_high"] for r in rows)
         told.append(f"in {variant}, {low:.2f} to {high:.2f}")
+    unmeasured = f" Not measured there: {'; '.join(missing)}." if missing else ""
+    half = [r for r in records.load("caltech") if r.content["knobs"].get("precision") == "bfloat16"]
+    trained = str(len(half)) if half else "none, so that what it does to the accuracy is not known"
     return (
-        f"A step takes, in times of one in {first} with the channels first, {'; '.join(told)} "
-        f"({measured['device']}). Trainings are done in {first} with the channels first; "
-        "precision=bfloat16, behind a comma in a protocol's name, changes that."
+        f"A step takes, in times of one in {first} and with the channels first where not said "
+        f"otherwise, {'; '.join(told)} ({measured['device']}).{unmeasured} Trainings are done in "
+        f"{first} with the channels first; precision=bfloat16, behind a comma in a protocol's "
+        f"name, changes the precision and not the order. Trainings in it on record: {trained}."
     )
 
 

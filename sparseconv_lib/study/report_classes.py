@@ -1,7 +1,10 @@
-"""Where the errors on Caltech-101 are: by class and class size, as HTML, made from records."""
+"""Where the errors on Caltech-101 are: by class and class size, as HTML, made from records.
 
-import math
-from collections.abc import Mapping, Sequence
+Everything here is a mean over the same trainings: the seeds that both networks have at both
+sparsities, tested on the committed split.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +12,13 @@ import pandas
 
 from sparseconv_lib.study import caltech, figures, records
 from sparseconv_lib.study.grid import SOURCE_NETWORKS
-from sparseconv_lib.study.report import as_html, percent, signed
-from sparseconv_lib.study.report_caltech import SPARSE, accuracies, of
+from sparseconv_lib.study.records import Record
+from sparseconv_lib.study.report import as_html, mark, percent, signed
+from sparseconv_lib.study.report_caltech import SPARSE, committed_answers
+
+WHOLE, SPARSER = 0.0, 0.8
+LARGE = 4  # airplanes, Motorbikes, Faces and Faces_easy hold more than a quarter of the images
+NOT_RUN = "Not run yet at both sparsities with the committed split."
 
 
 @dataclass(frozen=True)
@@ -23,45 +31,79 @@ class OfClass:
     accuracy: Mapping[float, float]  # mean over seeds
 
 
-def by_class(protocol: str, network: str, sparsities: Sequence[float]) -> list[OfClass]:
-    """Every class with the accuracies of `network` on its test images; [] where one is not run.
-
-    A mean over the seeds that all the sparsities have.
+def compared(protocol: str) -> dict[int, list[Record]]:
+    """Seed -> its four records: both networks at both sparsities. Seeds that lack one are left out,
+    and so are records of another split, whose bits belong to other images.
     """
-    found: dict[float, dict[int, np.ndarray]] = {p: {} for p in sparsities}
+    found: dict[int, list[Record]] = {}
     for record in records.load("caltech", protocol):
-        key = record.key
-        if key.network == network and key.sparsity in found:
-            bits = record.correct_at(key.sparsity)
-            if bits is not None:
-                found[key.sparsity][key.seed] = bits
-    seeds = set.intersection(*(set(each) for each in found.values()))
+        asked = record.key.network in SOURCE_NETWORKS and record.key.sparsity in (WHOLE, SPARSER)
+        if asked and committed_answers(record) is not None:
+            found.setdefault(record.key.seed, []).append(record)
+    return {seed: four for seed, four in sorted(found.items()) if len(four) == 4}
+
+
+def by_class(protocol: str, network: str) -> list[OfClass]:
+    """Every class with the accuracies of `network` on its test images; [] if not run."""
+    seeds = compared(protocol)
     if not seeds:
         return []
+    mean = {
+        p: np.mean(
+            [
+                bits
+                for four in seeds.values()
+                for record in four
+                if (record.key.network, record.key.sparsity) == (network, p)
+                and (bits := committed_answers(record)) is not None
+            ],
+            axis=0,
+        )
+        for p in (WHOLE, SPARSER)
+    }  # (N_test,) each
     entries = caltech.read_manifest()
-    names = caltech.classes(entries)
     train = pandas.Series([e.label for e in entries if e.part == "train"]).value_counts()
     labels = np.array([e.label for e in entries if e.part == "test"])
-    mean = {p: np.mean([found[p][s] for s in sorted(seeds)], axis=0) for p in sparsities}
     return [
         OfClass(
             name,
             int(train[name]),
             int((labels == name).sum()),
-            {p: float(mean[p][labels == name].mean()) for p in sparsities},
+            {p: float(mean[p][labels == name].mean()) for p in mean},
         )
-        for name in names
+        for name in caltech.classes(entries)
     ]
 
 
-WHOLE, SPARSER = 0.0, 0.8
+def by_size(found: list[OfClass]) -> list[list[OfClass]]:
+    """The classes from small to large, in about thirds, and the few largest.
+
+    Cut between sizes, so that classes of one size are in one group.
+    """
+    ordered = sorted(found, key=lambda c: c.train)
+    small = ordered[:-LARGE]
+    cuts = [ordered[i].train for i in (len(small) // 3, 2 * len(small) // 3, len(small))]
+    group = np.searchsorted(cuts, [c.train for c in ordered], side="right")
+    groups = [[c for c, g in zip(ordered, group, strict=True) if g == i] for i in range(4)]
+    return [classes for classes in groups if classes]
+
+
+def _seeds_in_words(protocol: str) -> str:
+    """ "n = 3", and where other code than today's made one of the trainings, that."""
+    seeds = compared(protocol)
+    other = mark(record for four in seeds.values() for record in four)
+    return f"n = {len(seeds)}" + (", made by other code than today's" if other else "")
+
+
+def _sizes(classes: list[OfClass]) -> str:
+    return f"{classes[0].train} to {classes[-1].train}"
 
 
 def class_figure(protocol: str) -> str:
     """Accuracy of each class against its size, on whole images and with 80 % missing."""
-    panels = {n: by_class(protocol, n, (WHOLE, SPARSER)) for n in SOURCE_NETWORKS}
+    panels = {n: by_class(protocol, n) for n in SOURCE_NETWORKS}
     if not all(panels.values()):
-        return "<p>Not run yet at both sparsities.</p>"
+        return f"<p>{NOT_RUN}</p>"
     figure, axes = figures.new_figure(7.6, 3.4, 1, 2, sharey=True)
     for axis, (network, found) in zip(axes, panels.items(), strict=True):
         color, _, marker = figures.STYLES[network]
@@ -79,32 +121,35 @@ def class_figure(protocol: str) -> str:
     axes[0].set_ylabel("accuracy of the class (%)")
     return figures.as_html(
         figure,
-        "Accuracy of each of the 101 classes against the number of its training images, on whole "
-        f"images (full) and with 80 % of the pixels missing (open); {_seeds_in_words(protocol)}.",
-        "Two charts of 101 classes: most of the large classes are recognised, the small ones "
-        "spread from none to all.",
+        f"Accuracy of each of the {len(found)} classes against the number of its training images, "
+        f"on whole images (full) and with {100 * SPARSER:g} % of the pixels missing (open); "
+        f"{_seeds_in_words(protocol)}.",
+        f"Two charts of {len(found)} classes. "
+        + "; ".join(_ranges(network, found) for network, found in panels.items())
+        + ".",
     )
 
 
-def _seeds_in_words(protocol: str) -> str:
-    n = {
-        len(of(accuracies(protocol), network, p))
-        for network in SOURCE_NETWORKS
-        for p in (WHOLE, SPARSER)
-    }
-    return f"n = {min(n)}" + (f" to {max(n)}" if len(n) > 1 else "")
+def _ranges(network: str, found: list[OfClass]) -> str:
+    """What a chart shows: between which accuracies the smallest and the largest classes lie."""
+    told = []
+    for p in (WHOLE, SPARSER):
+        for group in (by_size(found)[0], by_size(found)[-1]):
+            low, *_, high = sorted(100 * c.accuracy[p] for c in group)
+            told.append(
+                f"at p = {p:g} classes of {_sizes(group)} images lie at {low:.0f} to {high:.0f} %"
+            )
+    return f"{network}: {', '.join(told)}"
 
 
 def size_table(protocol: str) -> str:
     """Accuracy by class size: thirds of the classes, and the few largest."""
     rows = []
     for network in SOURCE_NETWORKS:
-        found = sorted(by_class(protocol, network, (WHOLE, SPARSER)), key=lambda c: c.train)
+        found = by_class(protocol, network)
         if not found:
-            continue
-        small, large = found[:-LARGE], found[-LARGE:]
-        third = math.ceil(len(small) / 3)
-        for group in (*(small[i : i + third] for i in range(0, len(small), third)), large):
+            return f"<p>{NOT_RUN}</p>"
+        for group in by_size(found):
             images = sum(c.test for c in group)
             accuracy = {
                 p: sum(c.accuracy[p] * c.test for c in group) / images for p in (WHOLE, SPARSER)
@@ -112,31 +157,26 @@ def size_table(protocol: str) -> str:
             rows.append(
                 {
                     "network": network,
-                    "training images": f"{group[0].train} to {group[-1].train}",
+                    "training images": _sizes(group),
                     "classes": len(group),
                     "test images": images,
-                    "p = 0": percent(accuracy[WHOLE]),
-                    "p = 0.8": percent(accuracy[SPARSER]),
+                    f"p = {WHOLE:g}": percent(accuracy[WHOLE]),
+                    f"p = {SPARSER:g}": percent(accuracy[SPARSER]),
                     "lost": signed(100 * (accuracy[WHOLE] - accuracy[SPARSER]), 1),
                 }
             )
-    if not rows:
-        return "<p>Not run yet at both sparsities.</p>"
     return as_html(
         pandas.DataFrame(rows),
-        f"Test accuracy by the size of the class, and the points lost to p = 0.8; "
+        f"Test accuracy by the size of the class, and the points lost to p = {SPARSER:g}; "
         f"{_seeds_in_words(protocol)}.",
     )
 
 
-LARGE = 4  # airplanes, Motorbikes, Faces and Faces_easy hold more than a quarter of the images
-
-
 def lost_table(protocol: str, rows_shown: int = 10) -> str:
     """The classes that lose most from 0 to 80 % missing, both networks together."""
-    both = [by_class(protocol, network, (WHOLE, SPARSER)) for network in SOURCE_NETWORKS]
+    both = [by_class(protocol, network) for network in SOURCE_NETWORKS]
     if not all(both):
-        return "<p>Not run yet at both sparsities.</p>"
+        return f"<p>{NOT_RUN}</p>"
     rows = []
     for plain, sparse in zip(*both, strict=True):
         lost = [100 * (c.accuracy[WHOLE] - c.accuracy[SPARSER]) for c in (plain, sparse)]
@@ -146,28 +186,33 @@ def lost_table(protocol: str, rows_shown: int = 10) -> str:
         {
             "class": plain.name,
             "test images": plain.test,
-            "ConvNet, p = 0": percent(plain.accuracy[WHOLE]),
+            f"ConvNet, p = {WHOLE:g}": percent(plain.accuracy[WHOLE]),
             "lost by ConvNet": f"{lost[0]:.0f}",
-            f"{SPARSE}, p = 0": percent(sparse.accuracy[WHOLE]),
+            f"{SPARSE}, p = {WHOLE:g}": percent(sparse.accuracy[WHOLE]),
             f"lost by {SPARSE}": f"{lost[1]:.0f}",
         }
         for plain, sparse, lost in rows[:rows_shown]
     ]
     return as_html(
         pandas.DataFrame(table),
-        "The ten classes that lose most from whole images to 80 % missing, in points, both "
-        f"networks together; {_seeds_in_words(protocol)}. A class with ten test images moves by "
-        "ten points with each of them, and the ten worst of 101 look worse than they are.",
+        f"The {_classes(len(table))} of {len(rows)} with the largest loss from whole images to "
+        f"{100 * SPARSER:g} % missing, in points, both networks together; "
+        f"{_seeds_in_words(protocol)}. A class with ten test images moves by ten points with each "
+        "of them, and the worst of so many look worse than they are.",
     )
+
+
+def _classes(n: int) -> str:
+    return f"{n} class" if n == 1 else f"{n} classes"
 
 
 def errors_in_words(protocol: str) -> str:
     """How far the accuracy is that of a few large classes."""
     told = []
     for network in SOURCE_NETWORKS:
-        found = by_class(protocol, network, (WHOLE, SPARSER))
+        found = by_class(protocol, network)
         if not found:
-            continue
+            return NOT_RUN
         images = sum(c.test for c in found)
         for p in (WHOLE, SPARSER):
             over_images = sum(c.accuracy[p] * c.test for c in found) / images
@@ -175,13 +220,10 @@ def errors_in_words(protocol: str) -> str:
             none = sum(c.accuracy[p] == 0 for c in found)
             told.append(
                 f"{network} at p = {p:g}: {percent(over_images)} of the images, but "
-                f"{percent(over_classes)} as a mean over classes, with {none} classes of which no "
-                "test image is recognised"
+                f"{percent(over_classes)} as a mean over classes, with {_classes(none)} of which "
+                "no test image is recognised"
             )
-    if not told:
-        return "Not run yet at both sparsities."
-    tests = pandas.Series([e.label for e in caltech.read_manifest() if e.part == "test"])
-    share = tests.value_counts().iloc[:LARGE].sum() / len(tests)
+    share = sum(sorted(c.test for c in found)[-LARGE:]) / images
     return (
         f"The {LARGE} largest classes hold {percent(share)} of the test images. {'; '.join(told)} "
         f"({_seeds_in_words(protocol)})."

@@ -7,10 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from sparseconv_lib.study import figures, ladder, probe, records
+from sparseconv_lib.study import figures, ladder, records
 from sparseconv_lib.study.ladder import FAULTS, Rung
 from sparseconv_lib.study.protocol import preset
-from sparseconv_lib.study.report import NO_BREAK, as_html, devices, signed, spread
+from sparseconv_lib.study.report import (
+    NO_BREAK,
+    as_html,
+    devices,
+    mark,
+    note,
+    signed,
+    spread,
+)
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
 TITLES = {
@@ -83,18 +91,8 @@ def _accuracy(base: str, rung: Rung) -> str:
     seeds = ladder.accuracies(base, rung)
     if not seeds:
         return NOT_RUN
-    mark = " †" if _made_by_other_code(base, rung) else ""
-    return (spread(summarise(seeds.values())) + mark).replace(" ", NO_BREAK)
-
-
-def _made_by_other_code(base: str, rung: Rung) -> bool:
-    name = ladder.trained_as(base, rung)
-    return any(
-        not probe.same_numbers(
-            record.content["identity"]["code"], "resnet18", name, record.key.network
-        )
-        for record in records.load("resnet18", name)
-    )
+    found = records.load("resnet18", ladder.trained_as(base, rung))
+    return spread(summarise(seeds.values())).replace(" ", NO_BREAK) + mark(found)
 
 
 def points(summary: Summary | None) -> str:
@@ -109,8 +107,7 @@ def points(summary: Summary | None) -> str:
 
 def _where(base: str) -> str:
     found = [r for name in ladder.protocols(base) for r in records.load("resnet18", name)]
-    stale = any(_made_by_other_code(base, rung) for rung in (*ladder.down(), *ladder.up()))
-    return f"{devices(found)}." + (" † made by other code than today's." if stale else "")
+    return f"{devices(found)}.{note(found)}"
 
 
 def alone_table(base: str) -> str:

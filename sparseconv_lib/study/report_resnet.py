@@ -20,6 +20,8 @@ from sparseconv_lib.study.report import (
     NO_BREAK,
     as_html,
     devices,
+    mark,
+    note,
     percent,
     source_accuracy,
     spread,
@@ -245,18 +247,19 @@ def sparse_table(base: str) -> str:
     """ResNet18 where pixels are missing: four networks, and differences from the dense one."""
     cells = _cells(base)
     networks = (PLAIN, "ConvNet+mask", SPARSE, "SparseConvNet")
+    found = records.load("resnet18", base)
     rows = []
     for p in (0.0, *RESNET_SPARSITIES):
         row = {"p": f"{p:g}"}
         for network in networks:
             seeds = cells.get((network, p, p), {})
-            row[network] = spread(summarise(seeds.values())) if seeds else "not run"
+            its = [r for r in found if (r.key.network, r.key.sparsity) == (network, p)]
+            row[network] = spread(summarise(seeds.values())) + mark(its) if seeds else "not run"
         rows.append({name: told.replace(" ", NO_BREAK) for name, told in row.items()})
-    found = records.load("resnet18", base)
     return as_html(
         pandas.DataFrame(rows),
         f"Test accuracy of ResNet18, trained and tested at p. {reduced_in_words(base)} "
-        f"{devices(found) or 'not run'}.",
+        f"{devices(found) or 'not run'}.{note(found)}",
     )
 
 

@@ -28,9 +28,10 @@ from sparseconv_lib.resnet import ResNet18
 from sparseconv_lib.study import data, examples, provenance, records, stages
 from sparseconv_lib.study.data import Dataset
 from sparseconv_lib.study.processes import (
+    children_keep_freed_memory,
     end_children,
     end_with_parent,
-    keep_freed_memory,
+    keeps_freed_memory,
     usable_cores,
 )
 from sparseconv_lib.study.protocol import PRESETS, ParameterError, Protocol
@@ -52,7 +53,9 @@ def run(
     """Trains every key, shows a bar for each, and returns their records in the order of `keys`.
 
     On a CPU each training has a thread of its own, and `processes` run at a time: by default
-    $SPARSECONV_PROCESSES, else the number of cores this process may use. On a GPU they take turns.
+    $SPARSECONV_PROCESSES, else the number of cores this process may use. One at a time they run in
+    this process, but for photographs, which are trained faster in a process that keeps the memory
+    it frees (as those of a sweep do). On a GPU they take turns here.
     """
     keys = list(keys)
     stage = os.environ.get("SPARSECONV_STAGE")
@@ -65,7 +68,8 @@ def run(
     todo = [key for key in keys if key not in done]
     if processes is None:
         processes = _processes()
-    in_turn = torch.cuda.is_available() or min(processes, len(todo)) == 1
+    here = dataset.name not in data.MAPPED or keeps_freed_memory()
+    in_turn = torch.cuda.is_available() or (min(processes, len(todo)) == 1 and here)
 
     with _Progress(todo) as progress:
         if in_turn:
@@ -135,19 +139,41 @@ def _jupyter() -> TextIO | None:
 
 def masked_example(
     dataset: Dataset, protocol: Protocol, seed: int, sparsities: Iterable[float]
-) -> tuple[np.ndarray, dict[float, np.ndarray], str]:
-    """The example image (C, H, W), its mask at each sparsity as training draws it, its class."""
-    upto = dataset.example + 1  # masks are drawn one image after the other
-    images = shrink(Images(dataset.test_images[:upto], dataset.test_labels[:upto]), protocol.side)
-    masks = {}
+) -> tuple[dict[float, np.ndarray], dict[float, np.ndarray], str, str]:
+    """One image that this seed tests, as networks see it: what `figures.masked_pictures` takes.
+
+    Sparsity -> its pixels, uint8 (C, H, W); sparsity -> its mask, bool (H, W); its class; a
+    sentence on its missing pixels.
+    """
+    images = shrink(_up_to_the_example(dataset, protocol, seed), protocol.side)
+    pictures, masks = {}, {}
     for p in sparsities:
-        seen = draw_masks(protocol, images, p, seed, "test")
-        if protocol.compounding:  # what earlier sparsities took is missing, too
-            left = arrange(replace(protocol, split="standard"), p, seed, images[:1], images)[1].left
-            assert left is not None
-            seen = seen & left
-        masks[p] = seen[-1, 0].numpy()
-    return images.pixels[-1].numpy(), masks, dataset.classes[int(images.labels[-1])]
+        mask = draw_masks(protocol, images, p, seed, "test")[-1:]
+        _, tested = arrange(replace(protocol, split="standard"), p, seed, images[:1], images)
+        one = tested[len(tested) - 1 :]
+        pictures[p] = examples.as_seen(one, mask, protocol)
+        # What compounding masks took earlier is missing, too.
+        masks[p] = (mask if one.left is None else mask & one.left)[0, 0].numpy()
+    label = dataset.classes[int(images.labels[-1])]
+    return pictures, masks, label, examples.missing_in_words(protocol)
+
+
+def _up_to_the_example(dataset: Dataset, protocol: Protocol, seed: int) -> Images:
+    """The test images up to the one to show: masks are drawn one image after the other."""
+    if protocol.split == "standard":
+        upto = dataset.example + 1
+        return Images(dataset.test_images[:upto], dataset.test_labels[:upto])
+    # The first test image of the seed's own split, told by its number: to arrange the images
+    # themselves would copy them all.
+    own = Images(dataset.train_images, dataset.train_labels)
+    test = Images(dataset.test_images, dataset.test_labels)
+    numbers = torch.arange(len(own) + len(test))
+    parts = [Images(n.view(-1, 1, 1, 1), n) for n in numbers.split([len(own), len(test)])]
+    _, arranged = arrange(replace(protocol, compounding=False), 0.0, seed, *parts)
+    first = int(arranged.labels[0])
+    if first < len(own):
+        return own[first : first + 1]
+    return test[first - len(own) : first - len(own) + 1]
 
 
 def _keep(record: Record, stage: str | None) -> Record:
@@ -298,7 +324,6 @@ def _train_in_processes(
     progress: _Progress,
     stage: str | None,
 ) -> dict[Key, Record]:
-    keep_freed_memory()
     spawn = multiprocessing.get_context("spawn")  # a fork would copy torch's threads half-alive
     queue = spawn.Queue()
 
@@ -309,12 +334,15 @@ def _train_in_processes(
     watcher = threading.Thread(target=show_progress, daemon=True)
     watcher.start()
     done: dict[Key, Record] = {}
-    with concurrent.futures.ProcessPoolExecutor(
-        min(processes, len(keys)),
-        spawn,
-        _start_worker,
-        (dataset.name if dataset.name in data.MAPPED else dataset, queue),
-    ) as pool:
+    with (
+        children_keep_freed_memory(),
+        concurrent.futures.ProcessPoolExecutor(
+            min(processes, len(keys)),
+            spawn,
+            _start_worker,
+            (dataset.name if dataset.name in data.MAPPED else dataset, queue),
+        ) as pool,
+    ):
         futures = {pool.submit(_train_in_worker, key, protocol): key for key in keys}
         try:
             for future in concurrent.futures.as_completed(futures):

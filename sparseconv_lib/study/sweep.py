@@ -21,7 +21,7 @@ from sparseconv_lib.study.errors import OneLineError
 from sparseconv_lib.study.grid import Page, experiment
 from sparseconv_lib.study.notebooks import forget_machine
 from sparseconv_lib.study.paths import NOTEBOOKS, RESULTS, ROOT
-from sparseconv_lib.study.processes import end_children, end_with_parent, keep_freed_memory
+from sparseconv_lib.study.processes import children_keep_freed_memory, end_children, end_with_parent
 from sparseconv_lib.study.protocol import ParameterError, whole_number
 from sparseconv_lib.study.records import Key
 
@@ -97,13 +97,15 @@ def sweep(
     _check_writable(root)
     began = time.monotonic()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    keep_freed_memory()
     os.environ["SPARSECONV_PROCESSES"] = "1"  # the sweep's workers are all the parallelism
     os.environ.setdefault("SPARSECONV_COMMIT", provenance.commit())
     slowest = _recorded_seconds(pages, root)
     waiting, finished = list(pages), []
     spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, spawn, end_with_parent) as pool:
+    with (
+        children_keep_freed_memory(),
+        concurrent.futures.ProcessPoolExecutor(workers, spawn, end_with_parent) as pool,
+    ):
         running: dict[concurrent.futures.Future[Done], Page] = {}
         try:
             while waiting or running:

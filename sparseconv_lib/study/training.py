@@ -2,8 +2,9 @@
 
 Everything random comes from the seed, in separate streams for weights, order and masks, all drawn
 on the CPU; so trainings are paired across networks and the masks are the same on every device.
-The data set stays on the device as uint8 and is scaled, masked and filled there, some thousand
-images at a time; the loop over batches reads nothing back.
+The data set stays on the device as uint8 and is scaled, masked and filled there, a twentieth of an
+epoch at a time in training, and in testing some thousand digits or a batch of photographs; the loop
+over batches reads nothing back.
 """
 
 import copy
