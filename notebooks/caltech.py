@@ -38,16 +38,7 @@ from sparseconv_lib.study import (
     report_classes,
     runner,
 )
-from sparseconv_lib.study.protocol import (
-    check_networks,
-    check_parameter_names,
-    check_source,
-    check_sparsity,
-    full_name,
-    preset,
-    whole_number,
-)
-from sparseconv_lib.study.records import Key
+from sparseconv_lib.study.protocol import check_parameter_names
 
 _before = dict(globals())
 
@@ -65,17 +56,10 @@ check_parameter_names(
     _before,
     dict(globals()),
 )
-sparsity = check_sparsity(sparsity)
-knobs = preset(protocol, "caltech101")
-protocol = full_name(protocol, "caltech101")
-networks = check_networks(networks)
-first = whole_number("seed", seed, 0)
-keys = [
-    Key("caltech", protocol, network, sparsity, first + i)
-    for i in range(whole_number("seeds", seeds, 1))
-    for network in networks
-]
-training = check_source(source) == "train"
+keys, knobs, training = runner.asked(
+    "caltech", sparsity, protocol, networks, seed, seeds, source
+)
+protocol, sparsity, first = keys[0].protocol, keys[0].sparsity, keys[0].seed
 
 # %% [markdown] tags=["chapter"]
 # ## What was found
@@ -219,9 +203,7 @@ if training:
     trained = list(runner.run(keys, knobs, dataset).values())
 else:
     trained = [record for key in keys if (record := records.find(key))]
-display(
-    HTML(figures.training_curves(trained) if trained else "<p>Not run yet.</p>")
-)
+display(HTML(figures.training_curves(trained)))
 
 # %% [markdown]
 # ## The result at this sparsity

@@ -29,16 +29,7 @@ from IPython.display import HTML, display
 
 from sparseconv_lib.networks import TABLE_1
 from sparseconv_lib.study import data, figures, records, report, runner
-from sparseconv_lib.study.protocol import (
-    check_networks,
-    check_parameter_names,
-    check_source,
-    check_sparsity,
-    full_name,
-    preset,
-    whole_number,
-)
-from sparseconv_lib.study.records import Key
+from sparseconv_lib.study.protocol import check_parameter_names
 
 _before = dict(globals())
 
@@ -56,16 +47,10 @@ check_parameter_names(
     _before,
     dict(globals()),
 )
-sparsity = check_sparsity(sparsity)
-protocol, knobs = full_name(protocol), preset(protocol)
-networks = check_networks(networks)
-first = whole_number("seed", seed, 0)
-keys = [
-    Key("mnist", protocol, network, sparsity, first + i)
-    for i in range(whole_number("seeds", seeds, 1))
-    for network in networks
-]
-training = check_source(source) == "train"
+keys, knobs, training = runner.asked(
+    "mnist", sparsity, protocol, networks, seed, seeds, source
+)
+protocol, sparsity, first = keys[0].protocol, keys[0].sparsity, keys[0].seed
 
 # %% [markdown] tags=["chapter"]
 # ## What was found
@@ -144,9 +129,7 @@ if training:
     trained = list(runner.run(keys, knobs, dataset).values())
 else:
     trained = [record for key in keys if (record := records.find(key))]
-display(
-    HTML(figures.training_curves(trained) if trained else "<p>Not run yet.</p>")
-)
+display(HTML(figures.training_curves(trained)))
 
 # %% [markdown]
 # ## The result at this sparsity

@@ -40,15 +40,7 @@ from sparseconv_lib.study import (
     report_walk,
     runner,
 )
-from sparseconv_lib.study.protocol import (
-    check_networks,
-    check_parameter_names,
-    check_source,
-    check_sparsity,
-    preset,
-    whole_number,
-)
-from sparseconv_lib.study.records import Key
+from sparseconv_lib.study.protocol import check_parameter_names
 
 _before = dict(globals())
 
@@ -75,17 +67,11 @@ check_parameter_names(
     _before,
     dict(globals()),
 )
-sparsity = check_sparsity(sparsity)
 protocol = ladder.with_variant(protocol, variant)
-knobs = preset(protocol, "resnet18")
-networks = check_networks(networks)
-first = whole_number("seed", seed, 0)
-keys = [
-    Key("resnet18", protocol, network, sparsity, first + i)
-    for i in range(whole_number("seeds", seeds, 1))
-    for network in networks
-]
-training = check_source(source) == "train"
+keys, knobs, training = runner.asked(
+    "resnet18", sparsity, protocol, networks, seed, seeds, source
+)
+sparsity = keys[0].sparsity
 
 # %% [markdown] tags=["chapter"]
 # ## What was found
@@ -353,9 +339,7 @@ if training:
     trained = list(runner.run(keys, knobs, dataset).values())
 else:
     trained = [record for key in keys if (record := records.find(key))]
-display(
-    HTML(figures.training_curves(trained) if trained else "<p>Not run yet.</p>")
-)
+display(HTML(figures.training_curves(trained)))
 
 # %% [markdown]
 # ## The result

@@ -10,7 +10,7 @@ from test_records import seven_digits
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import data, examples, figures, provenance, records, runner, training
-from sparseconv_lib.study.protocol import Protocol, preset
+from sparseconv_lib.study.protocol import ParameterError, Protocol, preset
 from sparseconv_lib.study.records import Key
 from sparseconv_lib.study.training import Images, draw_masks
 
@@ -53,6 +53,39 @@ def count_trainings(monkeypatch):
 
     monkeypatch.setattr(runner, "train_one", counted)
     return trained
+
+
+def test_what_a_page_is_asked_for():
+    asked = runner.asked(
+        "caltech", 0, "as_written, epochs=9", "ConvNet, SparseConvNet", 3, 2, "train"
+    )
+    keys, knobs, training_now = asked
+    assert [(key.seed, key.network) for key in keys] == [
+        (3, "ConvNet"), (3, "SparseConvNet"), (4, "ConvNet"), (4, "SparseConvNet"),
+    ]  # fmt: skip
+    assert {(key.experiment, key.protocol, key.sparsity) for key in keys} == {
+        ("caltech", "as_written, epochs=9", 0.0)
+    }
+    assert knobs == preset("as_written, epochs=9", "caltech101") and training_now
+    assert runner.asked("mnist", 0.5, "fair", ["ConvNet"], 0, 1, "records")[2] is False
+
+
+@pytest.mark.parametrize(
+    "changes, named",
+    [
+        (dict(sparsity=1), "sparsity is 1"),
+        (dict(protocol="as_wrote"), "protocol is 'as_wrote'"),
+        (dict(protocol="as_written, held_out=60000"), "held_out is 60,000, but mnist has 60,000"),
+        (dict(networks="LeNet"), "network 'LeNet' does not exist"),
+        (dict(seed=-1), "seed is -1"),
+        (dict(seeds=0), "seeds is 0"),
+        (dict(source="disk"), "source is 'disk'"),
+    ],
+)
+def test_what_no_page_can_do_stops_before_anything_slow(changes, named):
+    fine = dict(sparsity=0.5, protocol="fair", networks="ConvNet", seed=0, seeds=1, source="train")
+    with pytest.raises(ParameterError, match=named):
+        runner.asked("mnist", **{**fine, **changes})
 
 
 def test_records_are_the_same_in_this_process_and_in_workers():
@@ -266,6 +299,7 @@ def test_a_photograph_leaves_a_small_example_and_which_images_were_right(stage):
     test = Images(photographs.test_images, photographs.test_labels)
     assert np.array_equal(example.mask, draw_masks(protocol, test, 0.5, 0, "test")[2, 0].numpy())
     assert example.image.shape == (3, 224, 224) and example.image.dtype == np.uint8
+    assert example.image.flags.writeable  # else torch warns, on the page
     told = example.image.astype(float) - photographs.test_images[2].numpy()
     assert np.abs(told).mean() < 40  # JPEG, of a picture that is mostly noise
     assert example.label == int(photographs.test_labels[2])

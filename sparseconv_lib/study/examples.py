@@ -107,7 +107,7 @@ def read(path: Path) -> Example | None:
     with np.load(path, allow_pickle=False) as file:
         if "jpeg" in file:
             picture = Image.open(io.BytesIO(file["jpeg"].tobytes()))
-            image = np.asarray(picture).transpose(2, 0, 1)
+            image = np.array(picture).transpose(2, 0, 1)  # its own, so that torch takes it
         else:
             image = file["image"]
         return Example(image, file["mask"], int(file["label"]))

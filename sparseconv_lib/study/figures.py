@@ -99,6 +99,8 @@ def masked_pictures(
 
 def training_curves(trained: Sequence[Record]) -> str:
     """Training loss over the epochs of each record, a point for each twentieth of an epoch."""
+    if not trained:
+        return "<p>Not run yet.</p>"
     figure, axis = new_figure(6.2, 3.1)
     for record in trained:
         color, line, _ = STYLES[record.key.network]

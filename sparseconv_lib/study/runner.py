@@ -27,6 +27,7 @@ from tqdm import tqdm
 from sparseconv_lib.resnet import ResNet18
 from sparseconv_lib.study import data, examples, provenance, records, stages
 from sparseconv_lib.study.data import Dataset
+from sparseconv_lib.study.grid import task_of
 from sparseconv_lib.study.processes import (
     children_keep_freed_memory,
     end_children,
@@ -34,7 +35,17 @@ from sparseconv_lib.study.processes import (
     keeps_freed_memory,
     usable_cores,
 )
-from sparseconv_lib.study.protocol import PRESETS, ParameterError, Protocol
+from sparseconv_lib.study.protocol import (
+    PRESETS,
+    ParameterError,
+    Protocol,
+    check_networks,
+    check_source,
+    check_sparsity,
+    full_name,
+    preset,
+    whole_number,
+)
 from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.training import (
     Images,
@@ -45,6 +56,32 @@ from sparseconv_lib.study.training import (
     fit,
     shrink,
 )
+
+
+def asked(
+    notebook: str,
+    sparsity: object,
+    protocol: object,
+    networks: object,
+    seed: object,
+    seeds: object,
+    source: object,
+) -> tuple[list[Key], Protocol, bool]:
+    """What the parameters of a notebook ask for, before anything slow happens.
+
+    Returns the trainings, seed after seed; their protocol; and whether to train now (True) or show
+    what was run. Raises ParameterError for a value that no training can have.
+    """
+    task = task_of(notebook)
+    knobs, name = preset(protocol, task), full_name(protocol, task)
+    p, chosen = check_sparsity(sparsity), check_networks(networks)
+    first = whole_number("seed", seed, 0)
+    keys = [
+        Key(notebook, name, network, p, first + i)
+        for i in range(whole_number("seeds", seeds, 1))
+        for network in chosen
+    ]
+    return keys, knobs, check_source(source) == "train"
 
 
 def run(
