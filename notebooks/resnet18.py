@@ -71,7 +71,6 @@ protocol = ladder.with_variant(protocol, variant)
 keys, knobs, training = runner.asked(
     "resnet18", sparsity, protocol, networks, seed, seeds, source
 )
-sparsity = keys[0].sparsity
 
 # %% [markdown] tags=["chapter"]
 # ## What was found

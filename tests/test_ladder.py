@@ -242,6 +242,10 @@ def test_what_has_not_been_run_says_so(install):
     only = [CODE, DENSE]
     install(recorded("reduced", 1, only))
     assert "Not every rung has been run" in report_ladder.waterfall("reduced")
+    install(recorded("reduced", 1, ladder.down()))
+    html = report_ladder.waterfall("reduced")
+    assert "Mended in reverse order: not run yet" in html and "in order: from" in html
+    install(recorded("reduced", 1, only))
     table = cells(report_ladder.way_table("reduced", ladder.down(), "in order"))
     assert [row["test accuracy"] == "not run" for row in table] == [
         ladder.trained_as("reduced", rung)

@@ -77,7 +77,12 @@ def test_figure_5_draws_the_source_and_ours(install, monkeypatch):
     ]
     code = ladder.trained_as("reduced", ladder.CODE)
     install(
-        a_resnet_record("ConvNet", 0.0, epochs=epochs),
+        a_resnet_record(
+            ladder.NETWORK,
+            0.0,
+            protocol=ladder.protocol_of("reduced", ladder.DENSE),
+            epochs=epochs,
+        ),
         a_resnet_record(ladder.NETWORK, 0.0, protocol=code, epochs=epochs[:2]),
     )
     told = report_resnet.figure_5()

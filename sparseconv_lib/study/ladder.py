@@ -23,22 +23,35 @@ MENDED = "skip=strided, scale=none"
 
 @dataclass(frozen=True)
 class Fault:
-    """change: of a protocol that is mended; cause: in words, as a reader asks for it."""
+    """change: of a protocol that is mended. cause, mend: in words, the fault and its absence."""
 
     change: str
     cause: str
+    mend: str
 
 
 # In the order in which they are mended. First the two effects of the one line that hides the blocks
 # from PyTorch, then what the sparse block lacks, then how it is trained, then the skip, and last
 # the layer itself: the only one of them that makes a network sparse.
 FAULTS: dict[str, Fault] = {
-    "untrained": Fault("train_blocks=false", "the residual blocks are not trained"),
-    "training_mode": Fault("evaluation=blocks", "the blocks are tested in training mode"),
-    "no_second_norm": Fault("second_norm=false", "a block has no second BatchNorm"),
-    "no_drop": Fault("drop_after=0", "the learning rate is never lowered"),
-    "pooled_skip": Fault("skip=pooled", "the skip max pools where the dense one strides"),
-    "layer": Fault("scale=mean, sparse_bias=zero", "the layer: Eq. 1's scale, biases from 0"),
+    "untrained": Fault(
+        "train_blocks=false", "the residual blocks are not trained", "train the blocks"
+    ),
+    "training_mode": Fault(
+        "evaluation=blocks", "the blocks are tested in training mode", "test them in test mode"
+    ),
+    "no_second_norm": Fault(
+        "second_norm=false", "a block has no second BatchNorm", "add the second BatchNorm"
+    ),
+    "no_drop": Fault("drop_after=0", "the learning rate is never lowered", "lower the rate"),
+    "pooled_skip": Fault(
+        "skip=pooled", "the skip max pools where the dense one strides", "stride in the skip"
+    ),
+    "layer": Fault(
+        "scale=mean, sparse_bias=zero",
+        "the layer: Eq. 1's scale, biases from 0",
+        "leave out Eq. 1's scale",
+    ),
 }
 
 Rung = frozenset[str]

@@ -76,11 +76,9 @@ def way_table(base: str, rungs: Sequence[Rung], which: str) -> str:
         return f"<p>The ladder has not been run yet under {base}.</p>"
     rows = [["the source's code", _accuracy(base, rungs[0]), "–"]]
     for step in steps(base, rungs):
-        rows.append(
-            [f"not: {FAULTS[step.fault].cause}", _accuracy(base, step.after), points(step.gain)]
-        )
+        rows.append([FAULTS[step.fault].mend, _accuracy(base, step.after), points(step.gain)])
     return as_html(
-        pandas.DataFrame(rows, columns=["and from here on", "test accuracy", "gain in points"]),
+        pandas.DataFrame(rows, columns=["step", "test accuracy", "gain in points"]),
         f"From the source's sparse ResNet18 to its dense one, {which}, on whole images. Each row "
         "mends one more fault. Gains are paired by seed, with 95 % intervals where there are "
         f"several. {reduced_in_words(base)} {_where(base)}",
@@ -178,61 +176,59 @@ def _rest(base: str, way: str) -> Summary | None:
 
 
 def waterfall(base: str) -> str:
-    """Both orders as waterfalls: each bar starts where the last one ended."""
+    """The orders that are whole as waterfalls: each bar starts where the last one ended."""
     ways = {"in order": ladder.down(), "in reverse order": ladder.up()}
-    found = {way: steps(base, rungs) for way, rungs in ways.items()}
-    if any(step.gain is None for each in found.values() for step in each):
+    found = {
+        way: gains
+        for way, rungs in ways.items()
+        if (gains := _whole(steps(base, rungs))) is not None
+    }
+    if not found:
         return f"<p>Not every rung has been run yet under {base}.</p>"
-    figure, axes = figures.new_figure(7.8, 3.9, 1, 2, sharex=True)
+    figure, axes = figures.new_figure(
+        3.9 * len(found), 3.9, 1, len(found), sharex=True, squeeze=False
+    )
+    start = 100 * summarise(ladder.accuracies(base, ladder.CODE).values()).mean
+    end = 100 * summarise(ladder.accuracies(base, ladder.DENSE).values()).mean
     told = []
-    for axis, (way, each) in zip(axes, found.items(), strict=True):
-        start = 100 * summarise(ladder.accuracies(base, ladder.CODE).values()).mean
-        end = 100 * summarise(ladder.accuracies(base, ladder.DENSE).values()).mean
-        labels = ["the source's code", *(_short(step.fault) for step in each), "dense"]
+    for axis, (way, gains) in zip(axes[0], found.items(), strict=True):
+        labels = ["the source's code", *(FAULTS[fault].mend for fault in gains), "dense"]
         axis.barh(0, start, color="#999999")
-        level = start
-        for i, step in enumerate(each, start=1):
-            assert step.gain is not None
-            gain = 100 * step.gain.mean
-            half = 100 * (step.gain.high - step.gain.mean)
+        level = highest = start
+        for i, gain in enumerate(gains.values(), start=1):
+            points = 100 * gain.mean
+            half = 100 * (gain.high - gain.mean)
             axis.barh(
-                i, gain, left=level, color="#009E73" if gain >= 0 else "#D55E00",
+                i, points, left=level, color="#009E73" if points >= 0 else "#D55E00",
                 xerr=None if np.isnan(half) else half, capsize=2,
             )  # fmt: skip
-            level += gain
             axis.annotate(
-                signed(gain, 1), (max(level, level - gain), i), xytext=(4, 0),
+                signed(points, 1), (max(level, level + points), i), xytext=(4, 0),
                 textcoords="offset points", va="center", fontsize=8,
             )  # fmt: skip
-        axis.barh(len(each) + 1, end, color="#0072B2")
+            level += points
+            highest = max(highest, level)
+        axis.barh(len(gains) + 1, end, color="#0072B2")
         axis.set_yticks(range(len(labels)), labels, fontsize=8)
         axis.invert_yaxis()
-        axis.set(xlabel="test accuracy (%)", title=f"mended {way}")
-        axis.set_xlim(0, 1.18 * max(start, end, level))
-        told.append(
-            f"{way}: from {start:.1f} % "
-            + ", ".join(f"{_short(s.fault)} {signed(100 * s.gain.mean, 1)}" for s in each if s.gain)
-            + f", to {end:.1f} %"
-        )
-    n = sorted({step.gain.n for each in found.values() for step in each if step.gain})
+        axis.set(xlabel="test accuracy (%)", title=f"mended {way}", xlim=(0, 1.18 * highest))
+        each = ", ".join(f"{FAULTS[f].mend} {signed(100 * g.mean, 1)}" for f, g in gains.items())
+        told.append(f"{way}: from {start:.1f} % {each}, to {end:.1f} %")
+    n = sorted({gain.n for gains in found.values() for gain in gains.values()})
     seeds = f"n = {n[0]}" + (f" to {n[-1]}" if len(n) > 1 else "")
+    waiting = "".join(f" Mended {way}: not run yet." for way in ways if way not in found)
     return figures.as_html(
         figure,
         f"What each mended fault gains, {seeds}; error bars are 95 % intervals of the gain where "
-        f"there are several seeds. {reduced_in_words(base)}",
-        f"Two waterfall charts of test accuracy. {'; '.join(told)}.",
+        f"there are several seeds.{waiting} {reduced_in_words(base)}",
+        f"Waterfall of test accuracy. {'; '.join(told)}.",
     )
 
 
-def _short(fault: str) -> str:
-    return {
-        "untrained": "train the blocks",
-        "training_mode": "test them in test mode",
-        "no_second_norm": "second BatchNorm",
-        "no_drop": "lower the rate",
-        "pooled_skip": "strided skip",
-        "layer": "no scale",
-    }[fault]
+def _whole(way: Sequence[Step]) -> dict[str, Summary] | None:
+    """Fault -> gain, in the order of the way; None where a step has none."""
+    gains = {step.fault: step.gain for step in way if step.gain is not None}
+    return gains if len(gains) == len(way) else None
 
 
 def in_words(base: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 
 from sparseconv_lib.study import figures, ladder, report, stages
-from sparseconv_lib.study.report import NO_BREAK, as_html, percent
+from sparseconv_lib.study.report import NO_BREAK, as_html
 from sparseconv_lib.study.stages import Walk
 
 NETWORKS = ("ConvNet", "SparseConvNet-kept", "SparseConvNet")
@@ -14,10 +14,11 @@ BASE = "reduced"
 
 
 def protocols(base: str = BASE) -> dict[str, tuple[str, str]]:
-    """What is walked through: label -> (protocol, network); two of the ladder's among them."""
+    """What is walked through: label -> (protocol, network); three of the ladder's among them."""
     return {
         "the source's code": (ladder.trained_as(base, ladder.CODE), ladder.NETWORK),
         "sparse, mended": (ladder.protocol_of(base, ladder.LAYER_ONLY), ladder.NETWORK),
+        "dense": (ladder.protocol_of(base, ladder.DENSE), ladder.NETWORK),
     } | {network: (base, network) for network in NETWORKS}
 
 
@@ -91,7 +92,7 @@ def _table(sparsity: float, found: dict[str, Walk]) -> str:
         right = "right" if walk.guess == walk.label else f"wrong: {classes[walk.guess]}"
         valid = ["–" if s.valid is None else f"{100 * s.valid:.0f} %" for s in walk.stages]
         scale = [f"{s.scale:.2g}" for s in walk.stages]
-        answer = f"{right}, {percent(walk.confidence)} sure"
+        answer = f"{right}, {100 * walk.confidence:.0f} % sure"
         rows.append([label, "mask", f"{100 * np.mean(walk.mask):.0f} %", *valid, ""])
         rows.append(["", "scale", "", *scale, answer])
     names = [stage.name for stage in next(iter(found.values())).stages]
