@@ -96,9 +96,9 @@ display(HTML(report.paragraph(report_batch_norm.in_words())))
 # - *ResNet18 fails because a block uses its mask twice.* Not where it was seen
 #   to fail: on whole images every mask holds ones, and [](resnet18.ipynb)
 #   shows, bit for bit, that no rule for masks changes anything there. What
-#   failed was a network whose residual blocks were never trained, so the fall
-#   says nothing of sparse convolutions. Whether the second use of a mask costs
-#   anything where pixels are missing is a question of its own, asked there.
+#   failed was a network whose residual blocks were never trained, so that its
+#   fall is no evidence about sparse convolutions. What they do cost a network
+#   that is trained, the same chapter measures.
 
 # %% tags=["remove-input"]
 display(HTML(report.paragraph(report_resnet.in_words())))

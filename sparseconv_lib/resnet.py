@@ -172,8 +172,8 @@ class ResNet18(nn.Module):
             have the second BatchNorm and the strided skip, as the source's has.
         mask_at_stride: by default "pool" for "SparseConvNet-kept", else "window".
         mask_at_pooling, mask_at_sum: see the module.
-        train_blocks: False freezes the weights of all residual blocks at their first values, which
-            is what the source's optimiser, never told of them, did.
+        train_blocks: of the sparse networks. False freezes the weights of all residual blocks at
+            their first values, which is what the source's optimiser, never told of them, did.
 
     Raises ValueError for an unknown name or option.
     """
@@ -236,7 +236,7 @@ class ResNet18(nn.Module):
                 )
                 in_channels = channels
         self.linear = nn.Linear(STAGES[-1], classes)
-        if not train_blocks:
+        if self.sparse and not train_blocks:
             self.blocks.requires_grad_(False)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:

@@ -204,14 +204,19 @@ def test_a_way_is_a_table_with_every_rung(install):
     assert "†" in html  # the invented code is not today's
 
 
-def test_seeds_that_only_one_rung_has_are_left_out(install):
+def test_a_seed_that_one_rung_lacks_counts_nowhere(install):
+    """Else gains would not add up, and a waterfall would not end where the dense network is."""
     found = recorded("reduced", 2)
     code = ladder.trained_as("reduced", CODE)
     install([r for r in found if not (r.key.protocol == code and r.key.seed == 1)])
-    step = report_ladder.steps("reduced", ladder.down())[0]
-    assert step.gain.n == 1 and math.isnan(step.gain.low)
-    step = report_ladder.steps("reduced", ladder.down())[1]
-    assert step.gain.n == 2
+    for rungs in (ladder.down(), ladder.up()):
+        for step in report_ladder.steps("reduced", rungs):
+            assert step.gain.n == 1 and math.isnan(step.gain.low)
+    assert report_ladder._rest("reduced", "in order").mean == pytest.approx(0, abs=1e-6)
+    assert "n = 1 in each" in report_ladder.in_words("reduced")
+    # A rung that has not been run at all takes no seed away from the others.
+    install([r for r in found if r.key.protocol != code])
+    assert report_ladder.steps("reduced", ladder.down())[2].gain.n == 2
 
 
 def test_the_waterfall_tells_its_numbers(install):
@@ -225,15 +230,16 @@ def test_the_waterfall_tells_its_numbers(install):
 
 def test_in_words(install):
     install(recorded("reduced", 3))
-    told = report_ladder.in_words("reduced")
+    told = report_ladder.in_words("reduced").replace("\u00a0", " ")
     gap = sum(accuracy(DENSE, s) - accuracy(CODE, s) for s in range(3)) / 3
-    assert f"a gap of {100 * gap:.1f} points" in told
-    assert "the residual blocks are not trained: +13.0 points" in told
+    assert f"a gap of +{100 * gap:.1f} (" in told
+    assert "16 of the ladder's 16 networks have been trained" in told and "n = 3" in told
+    assert "the residual blocks are not trained: +13.0 (" in told
 
 
 def test_what_has_not_been_run_says_so(install):
+    assert "0 of the ladder's 16 networks" in report_ladder.in_words("reduced")
     for told in (
-        report_ladder.in_words("reduced"),
         report_ladder.alone_table("reduced"),
         report_ladder.way_table("reduced", ladder.down(), "in order"),
         report_ladder.waterfall("reduced"),

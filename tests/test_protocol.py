@@ -225,7 +225,8 @@ def test_the_numbers_of_training_images_are_those_of_the_data_sets():
     trained = records.find(records.Key("mnist", "as_written", "ConvNet", 0.8, 0))
     assert trained.content["images"]["train"] == TRAINING_IMAGES["mnist"]
     assert TRAINING_IMAGES["caltech101"] == parts.count("train")
-    assert set(TRAINING_IMAGES) == set(PRESETS)
+    datasets = {each.dataset for presets in PRESETS.values() for each in presets.values()}
+    assert set(TRAINING_IMAGES) == datasets
 
 
 def test_every_knob_has_a_meaning_for_the_page_of_deviations():
@@ -326,6 +327,8 @@ def test_the_presets_of_resnet18_hold_what_the_source_did():
         ("as_written, evaluation=blocks", "caltech101", "only ResNet18 has residual blocks"),
         ("as_written, batch_norm=false", "resnet18", "choose architecture 'cnn'"),
         ("reduced, side=100", "resnet18", "give a multiple of 32"),
+        ("reduced, side=32, batch_size=20", "resnet18", "BatchNorm needs two"),
+        ("reduced, side=32, batch_size=1", "resnet18", "choose another batch_size"),
         ("as_written, skip=none", "resnet18", "choose one of 'strided', 'pooled'"),
         ("as_written, mask_at_sum=both", "resnet18", "'union', 'intersection', 'main', 'skip'"),
         ("as_written, architecture=cnn", "resnet18", "is no change of one knob"),

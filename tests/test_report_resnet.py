@@ -121,13 +121,30 @@ def test_taps_are_counted():
 
 
 def test_the_taps_table_follows_the_map():
-    layers = [("stem", 7, 2), ("blocks.0.conv1", 3, 1), ("blocks.2.skip_conv", 1, 2),
-              ("blocks.2.conv1", 3, 2)]  # fmt: skip
+    layers = [("stem.conv", 7, 2), ("blocks.0.conv1.conv", 3, 1),
+              ("blocks.2.skip_conv.conv", 1, 2), ("blocks.2.conv1.conv", 3, 2)]  # fmt: skip
     stem, block, halved = cells(report_resnet.taps_table(layers, 64))
     assert [row["map"] for row in (stem, block, halved)] == ["32×32", "16×16", "8×8"]
     assert block["border"] == f"{100 * (1 - 14**2 / 16**2):.1f} %"
+    assert [row["layer"] for row in (stem, block, halved)] == [
+        "stem",
+        "stage 1, block 1, convolution 1",
+        "stage 2, block 1, convolution 1",
+    ]
     assert halved["border"] == f"{100 * (1 - 7**2 / 8**2):.1f} %"
     assert (block["larger at an edge"], block["in a corner"]) == ("1.50", "2.25")
+
+
+def test_masks_are_counted_stage_by_stage():
+    rows = cells(report_resnet.mask_table((0.5, 0.95), images=2, side=64))
+    assert [(row["p"], row["network"]) for row in rows] == [
+        (p, n) for p in ("0.5", "0.95") for n in ("SparseConvNet-kept", "SparseConvNet")
+    ]
+    assert rows[0]["stage 1"] == rows[1]["stage 1"] == "100 %"
+    kept, dilated = (float(row["stage 1"].split(" ")[0]) for row in rows[2:])
+    assert kept < dilated
+    assert rows[2]["stem"] != "100 %"
+    assert report_resnet._share(0.99999) == "99.99 %"  # not full, so not called so
 
 
 def test_in_words_counts_the_weights():
@@ -161,23 +178,10 @@ def test_differences_are_paired_by_seed(install):
     assert rows["sparse − ConvNet+mask"]["p = 0.8"].endswith("n = 3")
     assert rows["sparse − ConvNet+mask"]["p = 0.8"].startswith("−5.0")
     assert rows["kept − dense"]["p = 0.5"] == "not run"
-    assert not any("intersection" in name for name in rows)
     table = cells(report_resnet.sparse_table("reduced"))
     assert [row["p"] for row in table] == ["0", *(f"{p:g}" for p in RESNET_SPARSITIES)]
     assert table[0]["ConvNet"] == "not run"
     assert table[2]["ConvNet"].startswith("45.00 ± 7.07 %, n = 2")
-
-
-def test_the_rule_at_the_sum_is_asked_of_the_full_protocol(install):
-    install(
-        a_resnet_record("SparseConvNet", 0.5, protocol="as_written", accuracy=0.5),
-        a_resnet_record(
-            "SparseConvNet", 0.5, protocol="as_written, mask_at_sum=intersection", accuracy=0.75
-        ),
-    )
-    rows = {row["difference"]: row for row in cells(report_resnet.difference_table("as_written"))}
-    assert rows["at the sum: intersection − union"]["p = 0.5"] == "+25.0, n = 1"
-    assert rows["at the sum: intersection − union"]["p = 0.3"] == "not run"
 
 
 def test_a_training_tested_both_ways(install):

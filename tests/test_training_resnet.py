@@ -108,6 +108,17 @@ def test_blocks_may_be_tested_in_training_mode():
     assert net.blocks[0].norm1.running_mean.eq(3.0).all()  # no trace of the test
 
 
+def test_a_dense_network_has_no_blocks_in_training_mode():
+    net = build(protocol("evaluation=blocks"), "ConvNet", 0)
+    for block in net.blocks:
+        block.norm1.running_mean.fill_(3.0)
+    small = shrink(TRAIN, 32)
+    masks = draw_masks(protocol(), small, 0.0, 0, "test")
+    got = predict_correct(net, protocol("evaluation=blocks"), small, masks)
+    assert torch.equal(got, predict_correct(net, protocol(), small, masks))
+    assert trained(protocol(), "ConvNet").other_statistics == {}
+
+
 def test_one_training_is_tested_both_ways():
     running = trained(protocol("scale=none"))
     blocks = trained(protocol("scale=none, evaluation=blocks"))

@@ -138,10 +138,10 @@ WITH_BATCH_NORM = tuple(
 # Table 4's sparsities, and the whole images that it leaves out.
 CALTECH_SPARSITIES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
-# ResNet18 where the data really are sparse. A mask that the first convolution has dilated grows no
-# more from block to block if a sum counts as observed only where both its branches are.
-RESNET_SPARSITIES = (0.3, 0.5, 0.8)
-INTERSECTION = "as_written, mask_at_sum=intersection"
+# ResNet18 where the data really are sparse. Up to 0.8 its masks are full behind the stem, whatever
+# their rule, so that only 0.95 can tell what using one mask twice costs. Union and intersection at
+# the sum differ nowhere enough to train both.
+RESNET_SPARSITIES = (0.3, 0.5, 0.8, 0.95)
 
 # In the order of what a reader misses most: `sparseconv missing` and a sweep of several go by it.
 EXPERIMENTS: dict[str, Experiment] = {
@@ -164,10 +164,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "resnet18": Experiment(
         "resnet18",
         (
-            Grid(("as_coded",), (ladder.NETWORK,), (0.0,), seeds=3, apart=True),  # Figure 5, right
             Grid(("as_written",), NETWORKS, (0.0, *RESNET_SPARSITIES), seeds=3, apart=True),
             Grid(ladder.protocols("as_written"), (ladder.NETWORK,), (0.0,), seeds=3, apart=True),
-            Grid((INTERSECTION,), ("SparseConvNet",), RESNET_SPARSITIES, seeds=3, apart=True),
             Grid(("as_written, split=by_seed",), SOURCE_NETWORKS, (0.0,), seeds=5, apart=True),
         ),
     ),
@@ -175,8 +173,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "resnet18_reduced": Experiment(
         "resnet18",
         (
-            Grid(ladder.protocols("reduced"), (ladder.NETWORK,), (0.0,), seeds=3, apart=True),
-            Grid(("reduced",), ("ConvNet",), (0.0,), seeds=3, apart=True),
+            Grid(ladder.protocols("reduced"), (ladder.NETWORK,), (0.0,), seeds=2, apart=True),
             Grid(("reduced",), NETWORKS, RESNET_SPARSITIES, seeds=1, apart=True),
         ),
     ),

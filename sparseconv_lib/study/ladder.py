@@ -50,7 +50,7 @@ FAULTS: dict[str, Fault] = {
     "layer": Fault(
         "scale=mean, sparse_bias=zero",
         "the layer: Eq. 1's scale, biases from 0",
-        "leave out Eq. 1's scale",
+        "leave out Eq. 1's scale and zero biases",
     ),
 }
 
@@ -143,11 +143,16 @@ def left_alone(name: str) -> tuple[Rung, Rung]:
     return frozenset({name}), DENSE
 
 
+def rungs() -> list[Rung]:
+    """Every rung that a table asks for, each once, the most telling first."""
+    asked = [*down(), *up()]
+    asked += [mended_alone(name)[1] for name in FAULTS] + [left_alone(name)[0] for name in FAULTS]
+    return list(dict.fromkeys(asked))
+
+
 def protocols(base: str) -> tuple[str, ...]:
     """Every protocol that the ladder trains, each once, the most telling first."""
-    rungs = [*down(), *up()]
-    rungs += [mended_alone(name)[1] for name in FAULTS] + [left_alone(name)[0] for name in FAULTS]
-    return tuple(dict.fromkeys(trained_as(base, rung) for rung in rungs))
+    return tuple(dict.fromkeys(trained_as(base, rung) for rung in rungs()))
 
 
 def accuracies(base: str, rung: Rung) -> Mapping[int, float]:

@@ -105,7 +105,9 @@ class Protocol:
         "union", "mask of a residual sum, from those of its branches", only="resnet18"
     )
     train_blocks: bool = _knob(
-        True, "the residual blocks are trained, or keep their first weights", only="resnet18"
+        True,
+        "a sparse network's residual blocks are trained, or keep their first weights",
+        only="resnet18",
     )
     scale: Scale = _knob("mean", "normalisation of the sparse convolution; mean is Eq. 1")
     sparse_bias: Literal["default", "zero"] = _knob(
@@ -114,7 +116,7 @@ class Protocol:
     evaluation: Literal["running", "batch", "blocks"] = _knob(
         "running",
         "BatchNorm statistics when testing: running means, or the test batch's own; blocks: its "
-        "own in the residual blocks only",
+        "own in a sparse ResNet18's residual blocks only",
     )
     mask_kind: Literal["bernoulli", "block", "scan_line"] = _knob(
         "bernoulli", "how pixels go missing"
@@ -202,6 +204,13 @@ class Protocol:
         if self.side % SHRINKS:
             raise ParameterError(
                 f"side is {self.side}; ResNet18 halves it five times: give a multiple of {SHRINKS}"
+            )
+        trained_on = TRAINING_IMAGES[self.dataset] - self.held_out
+        if self.side == SHRINKS and 1 in (self.batch_size, trained_on % self.batch_size):
+            raise ParameterError(
+                f"batch_size is {self.batch_size}, so that a batch of {trained_on:,} images holds "
+                f"a single one, whose last map has one pixel at side {self.side}: BatchNorm needs "
+                "two; choose another batch_size, or a larger side"
             )
 
 

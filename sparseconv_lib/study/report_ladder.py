@@ -21,10 +21,6 @@ from sparseconv_lib.study.report import (
 )
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
-TITLES = {
-    "as_written": "50 epochs, 224 × 224",
-    "reduced": "reduced protocol",
-}
 NOT_RUN = "not run"
 
 
@@ -38,6 +34,19 @@ class Step:
     gain: Summary | None  # None where no seed has both
 
 
+def accuracies(base: str, rung: Rung) -> Mapping[int, float]:
+    """The rung's accuracies, of the seeds that every rung has which has been run at all.
+
+    So that gains, their sums and what is left over are all about the same trainings.
+    """
+    return {seed: a for seed, a in ladder.accuracies(base, rung).items() if seed in _seeds(base)}
+
+
+def _seeds(base: str) -> set[int]:
+    found = [set(ladder.accuracies(base, rung)) for rung in ladder.rungs()]
+    return set.intersection(*(seeds for seeds in found if seeds)) if any(found) else set()
+
+
 def steps(base: str, rungs: Sequence[Rung]) -> list[Step]:
     """The gains along a way from one rung to the next."""
     return [_step(base, before, after) for before, after in itertools.pairwise(rungs)]
@@ -49,7 +58,7 @@ def _step(base: str, before: Rung, after: Rung) -> Step:
 
 
 def _gain(base: str, before: Rung, after: Rung) -> Summary | None:
-    a, b = ladder.accuracies(base, after), ladder.accuracies(base, before)
+    a, b = accuracies(base, after), accuracies(base, before)
     return paired_difference(a, b) if a.keys() & b.keys() else None
 
 
@@ -72,7 +81,7 @@ def way_table(base: str, rungs: Sequence[Rung], which: str) -> str:
 
     which: the order, in words, for the caption.
     """
-    if not any(ladder.accuracies(base, rung) for rung in rungs):
+    if not any(accuracies(base, rung) for rung in rungs):
         return f"<p>The ladder has not been run yet under {base}.</p>"
     rows = [["the source's code", _accuracy(base, rungs[0]), "–"]]
     for step in steps(base, rungs):
@@ -86,7 +95,7 @@ def way_table(base: str, rungs: Sequence[Rung], which: str) -> str:
 
 
 def _accuracy(base: str, rung: Rung) -> str:
-    seeds = ladder.accuracies(base, rung)
+    seeds = accuracies(base, rung)
     if not seeds:
         return NOT_RUN
     found = records.load("resnet18", ladder.trained_as(base, rung))
@@ -128,7 +137,8 @@ def alone_table(base: str) -> str:
         "mended: nothing (alone, first), what stands above it, what stands below it, or all the "
         "rest (alone, last). In both orders the gains add up to the whole. Alone they need not: "
         "what is left over, or counted twice, is what the faults do to each other. 95 % intervals "
-        f"over paired seeds where there are several, n = {total.n}. {reduced_in_words(base)}",
+        "over paired seeds where there are several, not corrected for their number, "
+        f"n = {total.n}. {reduced_in_words(base)}",
     )
 
 
@@ -156,7 +166,7 @@ def _sum(base: str, way: str) -> Summary | None:
     """The gains of all faults added up, seed by seed."""
     gains: dict[int, float] | None = None
     for before, after in _pairs(way).values():
-        a, b = ladder.accuracies(base, after), ladder.accuracies(base, before)
+        a, b = accuracies(base, after), accuracies(base, before)
         both = {seed: a[seed] - b[seed] for seed in a if seed in b}
         if gains is None:
             gains = both
@@ -167,10 +177,10 @@ def _sum(base: str, way: str) -> Summary | None:
 
 def _rest(base: str, way: str) -> Summary | None:
     """The whole gap less the added gains, seed by seed."""
-    dense, code = ladder.accuracies(base, ladder.DENSE), ladder.accuracies(base, ladder.CODE)
+    dense, code = accuracies(base, ladder.DENSE), accuracies(base, ladder.CODE)
     rest = {seed: dense[seed] - code[seed] for seed in dense if seed in code}
     for before, after in _pairs(way).values():
-        a, b = ladder.accuracies(base, after), ladder.accuracies(base, before)
+        a, b = accuracies(base, after), accuracies(base, before)
         rest = {s: value - (a[s] - b[s]) for s, value in rest.items() if s in a and s in b}
     return summarise(rest.values()) if rest else None
 
@@ -188,25 +198,25 @@ def waterfall(base: str) -> str:
     figure, axes = figures.new_figure(
         3.9 * len(found), 3.9, 1, len(found), sharex=True, squeeze=False
     )
-    start = 100 * summarise(ladder.accuracies(base, ladder.CODE).values()).mean
-    end = 100 * summarise(ladder.accuracies(base, ladder.DENSE).values()).mean
+    start = 100 * summarise(accuracies(base, ladder.CODE).values()).mean
+    end = 100 * summarise(accuracies(base, ladder.DENSE).values()).mean
     told = []
     for axis, (way, gains) in zip(axes[0], found.items(), strict=True):
         labels = ["the source's code", *(FAULTS[fault].mend for fault in gains), "dense"]
         axis.barh(0, start, color="#999999")
         level = highest = start
         for i, gain in enumerate(gains.values(), start=1):
-            points = 100 * gain.mean
+            step = 100 * gain.mean
             half = 100 * (gain.high - gain.mean)
             axis.barh(
-                i, points, left=level, color="#009E73" if points >= 0 else "#D55E00",
+                i, step, left=level, color="#009E73" if step >= 0 else "#D55E00",
                 xerr=None if np.isnan(half) else half, capsize=2,
             )  # fmt: skip
             axis.annotate(
-                signed(points, 1), (max(level, level + points), i), xytext=(4, 0),
+                signed(step, 1), (max(level, level + step), i), xytext=(4, 0),
                 textcoords="offset points", va="center", fontsize=8,
             )  # fmt: skip
-            level += points
+            level += step
             highest = max(highest, level)
         axis.barh(len(gains) + 1, end, color="#0072B2")
         axis.set_yticks(range(len(labels)), labels, fontsize=8)
@@ -233,31 +243,34 @@ def _whole(way: Sequence[Step]) -> dict[str, Summary] | None:
 
 def in_words(base: str) -> str:
     """The ladder's answer in a few sentences."""
-    code, dense = ladder.accuracies(base, ladder.CODE), ladder.accuracies(base, ladder.DENSE)
+    found = {name: records.load("resnet18", name) for name in ladder.protocols(base)}
+    done = sum(map(bool, found.values()))
+    of = f"{done} of the ladder's {len(found)} networks have been trained"
     total = _gain(base, ladder.CODE, ladder.DENSE)
     if total is None:
-        return f"The ladder has not been run yet under {base}."
+        return f"Under {base}, {of}: too few to tell."
+    code, dense = (accuracies(base, rung) for rung in (ladder.CODE, ladder.DENSE))
     ways = _ways(base)
+    where = devices([record for its in found.values() for record in its])
     told = (
-        f"{reduced_in_words(base)} With all faults of the source's code the sparse ResNet18 "
-        f"reaches {spread(summarise(code.values()))}, with none of them "
-        f"{spread(summarise(dense.values()))}: a gap of {100 * total.mean:.1f} points."
+        f"{reduced_in_words(base)} So far {of} ({where}). With all faults of "
+        "the source's code the sparse ResNet18 reaches "
+        f"{spread(summarise(code.values()))}, with none of them "
+        f"{spread(summarise(dense.values()))}: a gap of {points(total)} points."
     )
-    first = {name: gain.mean for name in FAULTS if (gain := ways["alone, first"][name]) is not None}
-    if first:
-        best = max(first, key=lambda name: first[name])
+    first = {name: gain for name in FAULTS if (gain := ways["alone, first"][name]) is not None}
+    if len(first) == len(FAULTS):
+        best = max(first, key=lambda name: first[name].mean)
         told += (
             f" The one fault whose mending alone gains most is that {FAULTS[best].cause}: "
-            f"{signed(100 * first[best], 1)} points."
+            f"{points(first[best])} points."
         )
-    layer = [
-        f"{signed(100 * gain.mean, 1)} {way}"
-        for way in WAYS
-        if (gain := ways[way]["layer"]) is not None
-    ]
+    elif "untrained" in first:
+        told += f" That {FAULTS['untrained'].cause}, mended alone: {points(first['untrained'])}."
+    layer = [f"{points(gain)} {way}" for way in WAYS if (gain := ways[way]["layer"]) is not None]
     if layer:
         told += (
             " The layer, which is all that makes the network sparse, is worth, mended: "
             f"{'; '.join(layer)}."
         )
-    return told
+    return f"{told} n = {total.n} in each."

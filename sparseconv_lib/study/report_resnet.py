@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sparseconv_lib.masks import bernoulli_field, observed
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.resnet import STAGES, ResNet18
 from sparseconv_lib.study import figures, ladder, records, tables
-from sparseconv_lib.study.grid import EXPERIMENTS, INTERSECTION, RESNET_SPARSITIES
+from sparseconv_lib.study.grid import EXPERIMENTS, RESNET_SPARSITIES
 from sparseconv_lib.study.paths import RESULTS
 from sparseconv_lib.study.protocol import Protocol
 from sparseconv_lib.study.records import Record
@@ -104,10 +105,10 @@ def in_words() -> str:
     frozen = sum(p.numel() for p in net.blocks.parameters())
     every = sum(p.numel() for p in net.parameters())
     return (
-        "The source's sparse ResNet18 did not fail because its convolutions are sparse, nor "
-        "because a block uses its mask twice: at p = 0 every mask holds ones only, and no rule for "
-        f"them can change anything. Of its {every:,} weights {frozen:,}, those of the residual "
-        "blocks, were never trained."
+        "The source's sparse ResNet18 did not fail because a block uses its mask twice: at p = 0 "
+        "every mask holds ones only, and no rule for them can change anything. Of its "
+        f"{every:,} weights {frozen:,}, those of the residual blocks, were never trained. What "
+        "that costs, and what the sparse layer itself costs, the ladder measures."
     )
 
 
@@ -121,14 +122,14 @@ def taps_table(layers: Sequence[tuple[str, int, int]], side: int) -> str:
     for name, kernel, stride in layers:
         if kernel == 1:
             continue  # one tap, and no border
-        if "blocks" in name and rows[-1][0] == "stem":
+        if "blocks" in name and len(rows) == 1:
             size //= 2  # the max pooling between them
         count = taps(torch.ones(1, 1, size, size), kernel, stride)
         size = shown = count.shape[-1]
         border = (count < kernel * kernel).float().mean().item()
         rows.append(
             [
-                name,
+                _in_words(name),
                 f"{kernel}×{kernel}",
                 f"{shown}×{shown}",
                 f"{kernel * kernel}",
@@ -142,8 +143,49 @@ def taps_table(layers: Sequence[tuple[str, int, int]], side: int) -> str:
         pandas.DataFrame(rows, columns=columns),
         f"Each convolution on whole images of {side} × {side}: how much of its map has taps "
         "outside, and by how much its sum is larger there than in the interior, relative to the "
-        "dense convolution. A convolution of stride 2 has taps outside at two of its four edges.",
+        "dense convolution. A 3×3 window of stride 2 has taps outside at the upper and left edge "
+        "only, the 7×7 of the stem at all four; told is the upper left.",
     )
+
+
+def _in_words(layer: str) -> str:
+    """ "blocks.2.conv1.conv" as "stage 2, block 1, convolution 1"."""
+    parts = layer.split(".")
+    if parts[0] != "blocks":
+        return "stem"
+    stage, block = divmod(int(parts[1]), 2)
+    return f"stage {stage + 1}, block {block + 1}, convolution {parts[2][-1]}"
+
+
+def mask_table(sparsities: Sequence[float], images: int = 8, side: int = 224) -> str:
+    """Share of the mask that counts as observed after each stage, counted on drawn masks."""
+    generator = torch.Generator().manual_seed(0)
+    field = bernoulli_field(images, side, side, generator)
+    rows = []
+    for p in sparsities:
+        mask = observed(field, p).float()
+        for name in (SPARSE, "SparseConvNet"):
+            shares = masks_of(ResNet18(name, skip="pooled"), mask)
+            row = {"p": f"{p:g}", "network": name, "image": f"{100 * mask.mean().item():.1f} %"}
+            row |= {stage: _share(share) for stage, share in shares.items()}
+            rows.append({k: v.replace(" %", f"{NO_BREAK}%") for k, v in row.items()})
+    return as_html(
+        pandas.DataFrame(rows),
+        f"Share of the mask that counts as observed after each stage, on {images} masks of "
+        f"{side} × {side} pixels; calculated, without any training.",
+    )
+
+
+def _share(share: float) -> str:
+    """Full only where it is."""
+    return "100 %" if share == 1 else f"{min(100 * share, 99.99):.2f} %"
+
+
+@torch.no_grad()
+def masks_of(net: ResNet18, mask: Tensor) -> dict[str, float]:
+    """Stage -> share of the mask that is 1; what the image holds does not matter."""
+    blank = torch.zeros(len(mask), 3, *mask.shape[2:])
+    return {name: seen.mean().item() for name, _, seen in net.eval().stages(blank, mask)}
 
 
 def taps(mask: Tensor, kernel: int, stride: int) -> Tensor:
@@ -265,19 +307,12 @@ def sparse_table(base: str) -> str:
 def difference_table(base: str) -> str:
     """The questions asked of these accuracies, each a difference paired by seed."""
     cells = _cells(base)
-    if base == "as_written":
-        cells = {
-            **cells,
-            **{("intersection", *key[1:]): v for key, v in _cells(INTERSECTION).items()},
-        }
     asked = {
         "sparse − dense": ("SparseConvNet", PLAIN),
         "sparse − ConvNet+mask": ("SparseConvNet", "ConvNet+mask"),
         "kept − dense": (SPARSE, PLAIN),
         "one mask twice: kept − dilated": (SPARSE, "SparseConvNet"),
     }
-    if base == "as_written":
-        asked["at the sum: intersection − union"] = ("intersection", "SparseConvNet")
     rows = []
     for question, (a, b) in asked.items():
         row = {"difference": question}

@@ -10,10 +10,9 @@ from sparseconv_lib.study.report import NO_BREAK, as_html
 from sparseconv_lib.study.stages import Walk
 
 NETWORKS = ("ConvNet", "SparseConvNet-kept", "SparseConvNet")
-BASE = "reduced"
 
 
-def protocols(base: str = BASE) -> dict[str, tuple[str, str]]:
+def protocols(base: str) -> dict[str, tuple[str, str]]:
     """What is walked through: label -> (protocol, network); three of the ladder's among them."""
     return {
         "the source's code": (ladder.trained_as(base, ladder.CODE), ladder.NETWORK),
@@ -22,7 +21,7 @@ def protocols(base: str = BASE) -> dict[str, tuple[str, str]]:
     } | {network: (base, network) for network in NETWORKS}
 
 
-def walks(sparsity: float, base: str = BASE) -> dict[str, Walk]:
+def walks(sparsity: float, base: str) -> dict[str, Walk]:
     """Label -> the walk of seed 0 at a sparsity, of what has been run."""
     found = {}
     for label, (protocol, network) in protocols(base).items():
@@ -32,13 +31,16 @@ def walks(sparsity: float, base: str = BASE) -> dict[str, Walk]:
     return found
 
 
-def panels(sparsities: tuple[float, ...], base: str = BASE) -> str:
+def panels(sparsities: tuple[float, ...]) -> str:
     """A panel for each sparsity that was run, of which the page shows one at a time.
 
     Radio buttons and a style sheet, no script: it works in a page opened from disk.
     """
-    shown = {p: found for p in sparsities if (found := walks(p, base))}
-    if not shown:
+    for base in ladder.BASES:  # the source's length first
+        shown = {p: found for p in sparsities if (found := walks(p, base))}
+        if shown:
+            break
+    else:
         return "<p>No run has left its way through the network yet.</p>"
     parts = ['<div class="walk">']
     for i, p in enumerate(shown):

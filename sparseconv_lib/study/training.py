@@ -225,8 +225,7 @@ def predict_correct(net: nn.Module, protocol: Protocol, images: Images, masks: T
     before = {name: buffer.clone() for name, buffer in net.named_buffers()}
     was_training = net.training
     net.train(protocol.evaluation == "batch")
-    if protocol.evaluation == "blocks":
-        assert isinstance(net, ResNet18)
+    if protocol.evaluation == "blocks" and isinstance(net, ResNet18) and net.sparse:
         net.blocks.train()
     correct = torch.empty(len(images), dtype=torch.bool, device=order.device)
     for index in order.split(batch):
@@ -302,14 +301,16 @@ def fit(
         assert best is not None
         outcome.epochs, outcome.curve = best.epochs, best.curve
         other = _with_other_statistics(protocol)
-        if protocol.batch_norm:
+        # A dense ResNet18 has no blocks that its source left in training mode.
+        both = protocol.batch_norm and (protocol.architecture == "cnn" or best.net.sparse)
+        if both:
             outcome.other_statistics[other.evaluation] = {}
         for q in tests:
             masks = draw_masks(protocol, test, q, seed, "test")
             correct = predict_correct(best.net, protocol, test, masks)
             outcome.correct[q] = correct.cpu()
             outcome.accuracy[q] = correct.double().mean().item()
-            if protocol.batch_norm:
+            if both:
                 accuracy = _accuracy(best.net, other, test, masks)
                 outcome.other_statistics[other.evaluation][q] = accuracy
     outcome.weights = {name: value.cpu() for name, value in best.net.state_dict().items()}
