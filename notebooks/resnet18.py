@@ -313,9 +313,9 @@ display(HTML(report.verdict_table("resnet18")))
 # %% [markdown]
 # ## The photographs
 #
-# Those of [](caltech.ipynb), a fifth of each class kept for testing, scaled by
-# ImageNet's mean and deviation, so that a missing pixel is filled with
-# ImageNet's mean colour. What the protocol makes smaller is averaged down
+# Those of the chapter on Caltech-101, a fifth of each class kept for testing,
+# scaled by ImageNet's mean and deviation, so that a missing pixel is filled
+# with ImageNet's mean colour. What the protocol makes smaller is averaged down
 # before pixels go missing.
 
 # %% tags=["hide-input"]
