@@ -341,7 +341,7 @@ PHOTOGRAPHS = data.synthetic("caltech101", images=12)
 CALTECH = preset("as_written", "caltech101")
 
 
-def tested_first(protocol, seed, sparsity):
+def first_tested(protocol, seed, sparsity):
     """The first test image as `fit` shows it to a network, (3, 224, 224), and its class."""
     train = Images(PHOTOGRAPHS.train_images, PHOTOGRAPHS.train_labels)
     test = Images(PHOTOGRAPHS.test_images, PHOTOGRAPHS.test_labels)
@@ -355,7 +355,7 @@ def tested_first(protocol, seed, sparsity):
 def test_of_a_split_by_seed_the_picture_shows_an_image_that_is_tested(seed, compounding):
     protocol = dataclasses.replace(CALTECH, split="by_seed", compounding=compounding)
     seen, masks, label, _ = runner.masked_example(PHOTOGRAPHS, protocol, seed, (0.5,))
-    x, its_class = tested_first(protocol, seed, 0.5)
+    x, its_class = first_tested(protocol, seed, 0.5)
     assert np.array_equal(seen[0.5], (255 * x).round().astype(np.uint8)) and label == its_class
     assert not seen[0.5][:, ~masks[0.5]].any()
 

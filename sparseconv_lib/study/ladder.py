@@ -50,7 +50,7 @@ FAULTS: dict[str, Fault] = {
     "layer": Fault(
         "scale=mean, sparse_bias=zero",
         "the layer: Eq. 1's scale, biases from 0",
-        "leave out Eq. 1's scale and zero biases",
+        "no scale, no zero biases",
     ),
 }
 
