@@ -9,7 +9,7 @@ report shows, is imported by name.
 
 from sparseconv_lib.layers import SparseConv2d, max_pool_mask, sparse_conv2d
 from sparseconv_lib.masks import observe, observed
-from sparseconv_lib.networks import NETWORKS, TABLE_1, TABLE_2, ClassificationNet
+from sparseconv_lib.networks import NETWORKS, TABLE_1, TABLE_2, ClassificationNet, CompletionNet
 from sparseconv_lib.resnet import ResNet18
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "TABLE_1",
     "TABLE_2",
     "ClassificationNet",
+    "CompletionNet",
     "ResNet18",
     "SparseConv2d",
     "max_pool_mask",

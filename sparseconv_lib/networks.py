@@ -1,6 +1,7 @@
-"""The source's plain networks (its Tables 1 and 2), each as ConvNet, ConvNet+mask, SparseConvNet.
+"""The source's plain networks (its Tables 1 and 2) and the original paper's network for maps.
 
-All take `forward(x, mask)`, x (N, C, H, W) with missing pixels already filled, mask (N, 1, H, W):
+Each comes as ConvNet, ConvNet+mask and SparseConvNet. All take `forward(x, mask)`, x (N, C, H, W)
+with missing pixels already filled, mask (N, 1, H, W):
 
 - "ConvNet" never looks at the mask;
 - "ConvNet+mask" reads it as one more input channel, the original paper's other baseline;
@@ -40,6 +41,9 @@ class Architecture:
 TABLE_1 = Architecture(1, 28, ((5, 6), (5, 16)), (120, 84, 10))
 TABLE_2 = Architecture(3, 224, ((7, 6), (5, 16), (3, 16), (3, 16)), (240, 120, 101))
 
+# (kernel size, output channels) of each 'same' convolution of the network of Uhrig et al. 2017.
+COMPLETION = ((11, 16), (7, 16), (5, 16), (3, 16), (3, 16), (1, 1))
+
 NETWORKS = ("ConvNet", "ConvNet+mask", "SparseConvNet", "SparseConvNet-kept")
 
 
@@ -65,8 +69,7 @@ class ClassificationNet(nn.Module):
         scale: Scale = "mean",
     ) -> None:
         super().__init__()
-        if name not in NETWORKS:
-            raise ValueError(f"network is {name!r}; choose one of {', '.join(NETWORKS)}")
+        _check_name(name)
         if block_order not in get_args(BlockOrder):
             raise ValueError(f"block_order is {block_order!r}; choose 'text' or 'code'")
         self.mask_as_channel = name == "ConvNet+mask"
@@ -77,19 +80,7 @@ class ClassificationNet(nn.Module):
         channels = architecture.in_channels + self.mask_as_channel
         size = architecture.size
         for kernel_size, out_channels in architecture.convolutions:
-            padding = kernel_size // 2  # 'same', for the odd kernels of the tables
-            if self.sparse:
-                convolution: nn.Module = SparseConv2d(
-                    channels,
-                    out_channels,
-                    kernel_size,
-                    padding=padding,
-                    scale=scale,
-                    mask_update="keep" if name.endswith("-kept") else "dilate",
-                )
-            else:
-                convolution = nn.Conv2d(channels, out_channels, kernel_size, padding=padding)
-            self.convolutions.append(convolution)
+            self.convolutions.append(_convolution(name, channels, out_channels, kernel_size, scale))
             self.norms.append(nn.BatchNorm2d(out_channels) if batch_norm else nn.Identity())
             channels, size = out_channels, size // 2
         widths = (channels * size * size, *architecture.linear)
@@ -116,6 +107,63 @@ class ClassificationNet(nn.Module):
         for layer in self.linear[:-1]:
             x = F.relu(layer(x))
         return self.linear[-1](x)
+
+
+class CompletionNet(nn.Module):
+    """The network of Uhrig et al. 2017 for depth maps: `COMPLETION`, with ReLU between layers.
+
+    Six 'same' convolutions without BatchNorm or pooling, 16 channels, the last one 1×1 to one
+    channel.
+
+    Args:
+        name: one of `NETWORKS`.
+        scale: of the sparse convolutions; see `sparse_conv2d`.
+    """
+
+    def __init__(self, name: str, *, scale: Scale = "mean") -> None:
+        super().__init__()
+        _check_name(name)
+        self.mask_as_channel = name == "ConvNet+mask"
+        self.sparse = name.startswith("SparseConvNet")
+        self.convolutions = nn.ModuleList()
+        channels = 1 + self.mask_as_channel
+        for kernel_size, out_channels in COMPLETION:
+            self.convolutions.append(_convolution(name, channels, out_channels, kernel_size, scale))
+            channels = out_channels
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (N, 1, H, W), mask (N, 1, H, W) of 0s and 1s -> the whole map (N, 1, H, W)."""
+        if self.mask_as_channel:
+            x = torch.cat([x, mask.to(x.dtype)], dim=1)
+        for i, convolution in enumerate(self.convolutions):
+            x = F.relu(x) if i else x
+            if self.sparse:
+                x, mask = convolution(x, mask)
+            else:
+                x = convolution(x)
+        return x
+
+
+def _check_name(name: str) -> None:
+    if name not in NETWORKS:
+        raise ValueError(f"network is {name!r}; choose one of {', '.join(NETWORKS)}")
+
+
+def _convolution(
+    name: str, channels: int, out_channels: int, kernel_size: int, scale: Scale
+) -> nn.Module:
+    """The convolution of a network of that name."""
+    padding = kernel_size // 2  # 'same', for the odd kernels of the tables
+    if not name.startswith("SparseConvNet"):
+        return nn.Conv2d(channels, out_channels, kernel_size, padding=padding)
+    return SparseConv2d(
+        channels,
+        out_channels,
+        kernel_size,
+        padding=padding,
+        scale=scale,
+        mask_update="keep" if name.endswith("-kept") else "dilate",
+    )
 
 
 def stream_seed(seed: int, stream: str) -> int:

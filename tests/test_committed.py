@@ -19,11 +19,14 @@ from test_records import MNIST_IDENTITY, a_record
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import (
     caltech,
+    fields,
     ladder,
     probe,
     provenance,
     records,
     report,
+    report_depth,
+    report_invariance,
     report_ladder,
     report_resnet,
     training,
@@ -43,6 +46,9 @@ DATA = {
         f"stratified-{caltech.split_identity(CALTECH)}",
         {"train": 6_941, "test": 1_736},
     ),
+    "elevation": (fields.identity("elevation"), "blocks", {"train": 234, "test": 10}),
+    "depth_reduced": (fields.identity("depth_reduced"), "blocks", {"train": 160, "test": 60}),
+    "depth": (fields.identity("depth"), "blocks", {"train": 160, "test": 60}),
 }
 SEED = re.compile(r".+-seed(\d+)")
 
@@ -122,9 +128,17 @@ def pairing_problems(root):
             record = records.read(key.path(root / "results"))
             if record.page != str(page.path):
                 problems.append(f"{key}: names {record.page}, not {page.path}")
-            elif not re.search(rf"(?<![\d.]){100 * record.accuracy:.2f}(?!\d)", shown):
-                problems.append(f"{path.name}: does not show {100 * record.accuracy:.2f}")
+            elif not re.search(rf"(?<![\d.]){re.escape(headline(record))}(?!\d)", shown):
+                problems.append(f"{path.name}: does not show {headline(record)}")
     return problems
+
+
+def headline(record):
+    """A record's own number, as its page writes it."""
+    if "accuracy" in record.content:
+        return f"{100 * record.accuracy:.2f}"
+    _, factor = report_depth.unit_of(record.key.protocol)
+    return report_depth.in_digits(factor * record.error)
 
 
 def content_problems(root):
@@ -200,6 +214,18 @@ def answer_problems(root):
     ]
 
 
+def asked_at(notebook, protocol, sparsity):
+    """The networks of which the grid asks there."""
+    return {
+        network
+        for experiment in EXPERIMENTS.values()
+        if experiment.notebook == notebook
+        for grid in experiment.grids
+        if protocol in grid.protocols and sparsity in grid.sparsities
+        for network in grid.networks
+    }
+
+
 def seed_problems(root):
     """The networks of a cell have the same seeds, none of them left out."""
     cells = collections.defaultdict(set)
@@ -217,7 +243,7 @@ def seed_problems(root):
             problems.append(f"{experiment} {protocol}: in no grid")
             continue
         # A page that trains one network is published as soon as it is whole.
-        networks = () if grid.apart else grid.networks
+        networks = () if grid.apart else asked_at(experiment, protocol, sparsity)
         all_seeds = {
             frozenset(cells.get((experiment, protocol, sparsity, network), ()))
             for network in networks
@@ -472,8 +498,8 @@ def unmarked(found):
         cell = (key.experiment, key.protocol)
         if cell not in marked:
             marked[cell] = daggers(tables(*cell))
-        if key.experiment == "resnet18":  # whose tables have other rows; test_ladder.py has theirs
-            marks = "†" in resnet_tables(key.protocol)
+        if key.experiment in OTHER_TABLES:  # whose rows are others
+            marks = "†" in OTHER_TABLES[key.experiment](key.protocol)
         else:
             marks = (key.network, f"{key.sparsity:g}") in marked[cell]
         if not marks:
@@ -510,6 +536,29 @@ def resnet_tables(protocol):
     ))  # fmt: skip
 
 
+def invariance_tables(protocol):
+    """The HTML of the tables on invariance that hold a protocol's accuracies."""
+    if protocol in ("fair", "caltech101"):
+        return report_invariance.difference_table("ConvNet", protocol=protocol)
+    return "".join((
+        report_invariance.cures_table(),
+        report_invariance.fills_table(),
+        report_invariance.kinds_table(),
+    ))  # fmt: skip
+
+
+def depth_tables(protocol):
+    """The HTML of the tables on maps that hold a protocol's errors."""
+    return report_depth.error_table(protocol) + report_depth.tasks_table()
+
+
+OTHER_TABLES = {
+    "resnet18": resnet_tables,
+    "invariance": invariance_tables,
+    "depth": depth_tables,
+}
+
+
 def daggers(html):
     """(network, sparsity) of each cell of such tables that carries a dagger."""
     from bs4 import BeautifulSoup
@@ -526,7 +575,7 @@ def daggers(html):
 
 
 def test_every_number_is_todays_or_carries_a_mark():
-    assert {*(experiment for _, experiment, _ in TABLES), "resnet18"} == {
+    assert {*(experiment for _, experiment, _ in TABLES), *OTHER_TABLES} == {
         experiment.notebook for experiment in EXPERIMENTS.values()
     }
     found = read_all(ROOT)

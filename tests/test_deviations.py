@@ -6,7 +6,7 @@ from sparseconv_lib.study import deviations
 from sparseconv_lib.study.protocol import PRESETS, applicable
 
 
-@pytest.mark.parametrize("task", PRESETS)
+@pytest.mark.parametrize("task", deviations.TEXT)
 def test_every_field_has_a_row_with_text_code_and_ours(task):
     rows = {row.name: row for row in deviations.rows(task)}
     for knob in applicable(PRESETS[task]["as_written"]):
@@ -37,7 +37,7 @@ def test_ours_is_read_from_the_presets():
         name: str(preset.batch_size) for name, preset in PRESETS["mnist"].items()
     }
     assert rows["batch_norm"].ours["as_written"] == "yes"
-    assert rows["learning_rates"].ours["fair"] == "0.001, 0.003, 0.01, 0.03, 0.1"
+    assert rows["learning_rates"].ours["fair"] == "0.01, 0.03, 0.1, 0.3"
     rows = {row.name: row for row in deviations.rows("caltech101")}
     assert rows["compounding"].ours["as_coded"] == rows["compounding"].ours["compounding"] == "yes"
     assert rows["drop_after"].ours["as_written"] == "5"

@@ -9,10 +9,19 @@ import torch
 from test_records import seven_digits
 
 from sparseconv_lib.networks import NETWORKS
-from sparseconv_lib.study import data, examples, figures, provenance, records, runner, training
+from sparseconv_lib.study import (
+    data,
+    examples,
+    figures,
+    images,
+    provenance,
+    records,
+    runner,
+    training,
+)
+from sparseconv_lib.study.images import Images, draw_masks
 from sparseconv_lib.study.protocol import ParameterError, Protocol, preset
 from sparseconv_lib.study.records import Key
-from sparseconv_lib.study.training import Images, draw_masks
 
 TINY = Protocol(epochs=1, batch_size=8)
 IMAGES = data.synthetic("mnist", images=32)
@@ -345,9 +354,9 @@ def first_tested(protocol, seed, sparsity):
     """The first test image as `fit` shows it to a network, (3, 224, 224), and its class."""
     train = Images(PHOTOGRAPHS.train_images, PHOTOGRAPHS.train_labels)
     test = Images(PHOTOGRAPHS.test_images, PHOTOGRAPHS.test_labels)
-    _, test = training.arrange(protocol, sparsity, seed, train, test)
+    _, test = images.arrange(protocol, sparsity, seed, train, test)
     masks = draw_masks(protocol, test, sparsity, seed, "test")
-    return training.prepare(test, masks, protocol)[0][0].numpy(), str(int(test.labels[0]))
+    return images.prepare(test, masks, protocol)[0][0].numpy(), str(int(test.labels[0]))
 
 
 @pytest.mark.parametrize("seed", range(4))  # of the two parts from which the first may come

@@ -6,8 +6,9 @@ import torch
 from bs4 import BeautifulSoup
 
 from sparseconv_lib.study import data, ladder, report, report_walk, stages
+from sparseconv_lib.study.images import Images, draw_masks, prepare, shrink
 from sparseconv_lib.study.protocol import preset
-from sparseconv_lib.study.training import Images, build, draw_masks, prepare, shrink
+from sparseconv_lib.study.training import build
 
 DATA = data.synthetic("caltech101", images=4)
 KNOBS = preset("reduced", "resnet18")

@@ -21,8 +21,9 @@ from sparseconv_lib.networks import (
     stream_seed,
 )
 from sparseconv_lib.study import data, training
+from sparseconv_lib.study.images import Images, draw_masks
 from sparseconv_lib.study.protocol import ParameterError, Protocol
-from sparseconv_lib.study.training import Images, build, draw_masks, fit, predict_correct
+from sparseconv_lib.study.training import build, fit, score_images
 
 networks = pytest.mark.parametrize("network", NETWORKS)
 
@@ -236,7 +237,7 @@ def test_testing_leaves_no_trace(evaluation):
     masks = draw_masks(protocol, TEST, 0.5, 0, "test")
     for mode in (True, False):
         net.train(mode)
-        predict_correct(net, protocol, TEST, masks)
+        score_images(net, protocol, TEST, masks)
         assert all(module.training == mode for module in net.modules())
         assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert all(p.grad is None for p in net.parameters())
@@ -265,7 +266,7 @@ def test_with_batch_statistics_an_image_is_judged_among_its_neighbours(trained):
     x, m = images.pixels / 255 * masks, masks.float()
     results = []
     for size in (3, 32):
-        got = predict_correct(net, changed(evaluation="batch", batch_size=size), images, masks)
+        got = score_images(net, changed(evaluation="batch", batch_size=size), images, masks)
         twin = copy.deepcopy(net).train()
         labels = [
             twin(*batch).argmax(1) for batch in zip(x.split(size), m.split(size), strict=True)
@@ -282,11 +283,11 @@ def test_with_running_statistics_an_image_is_judged_alone(trained):
     twin = copy.deepcopy(net).eval()
     alone = torch.cat([twin(*one).argmax(1) for one in zip(x.split(1), m.split(1), strict=True)])
     for size in (3, 32):
-        got = predict_correct(net, changed(batch_size=size), images, masks)
+        got = score_images(net, changed(batch_size=size), images, masks)
         assert torch.equal(got, alone == images.labels)
-        few = predict_correct(net, changed(batch_size=size), images[:5], masks[:5])
+        few = score_images(net, changed(batch_size=size), images[:5], masks[:5])
         assert torch.equal(few, got[:5])
-    among = predict_correct(net, changed(batch_size=32, evaluation="batch"), images, masks)
+    among = score_images(net, changed(batch_size=32, evaluation="batch"), images, masks)
     assert not torch.equal(got, among)
 
 
@@ -316,8 +317,8 @@ def test_more_test_images_than_fit_at_once(seen):
     many = Images(TEST.pixels.repeat(50, 1, 1, 1), TEST.labels.repeat(50))  # 1200
     net = build(QUICK, "ConvNet", 0)
     masks = torch.ones(1200, 1, 28, 28, dtype=torch.bool)
-    got = predict_correct(net, QUICK, many, masks)
-    assert torch.equal(got, predict_correct(net, QUICK, TEST, masks[:24]).repeat(50))
+    got = score_images(net, QUICK, many, masks)
+    assert torch.equal(got, score_images(net, QUICK, TEST, masks[:24]).repeat(50))
     assert max(len(x) for _, x, _ in seen) < 1200
 
 

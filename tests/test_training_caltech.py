@@ -20,8 +20,9 @@ from sparseconv_lib.networks import (
     stream_seed,
 )
 from sparseconv_lib.study import data, training
+from sparseconv_lib.study.images import Images, arrange, draw_masks, lost_before, prepare
 from sparseconv_lib.study.protocol import Protocol, preset
-from sparseconv_lib.study.training import Images, arrange, draw_masks, fit, lost_before, prepare
+from sparseconv_lib.study.training import fit
 
 SMALL = data.synthetic(images=40)
 TRAIN = Images(SMALL.train_images, SMALL.train_labels)
@@ -301,5 +302,5 @@ def test_large_images_are_tested_a_batch_at_a_time():
     masks = draw_masks(protocol, images, 0.5, 0, "test")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ClassificationNet, "forward", spy)
-        correct = training.predict_correct(net, protocol, images, masks)
+        correct = training.score_images(net, protocol, images, masks)
     assert sizes == [64, 6] and correct.shape == (70,)

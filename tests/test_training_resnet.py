@@ -9,17 +9,10 @@ from torch import nn
 from sparseconv_lib.networks import stream_seed
 from sparseconv_lib.resnet import ResNet18
 from sparseconv_lib.study import data
+from sparseconv_lib.study.images import Images, draw_masks, prepare, shrink
 from sparseconv_lib.study.protocol import preset
 from sparseconv_lib.study.torchvision_compat import torchvision
-from sparseconv_lib.study.training import (
-    Images,
-    build,
-    draw_masks,
-    fit,
-    predict_correct,
-    prepare,
-    shrink,
-)
+from sparseconv_lib.study.training import build, fit, score_images
 
 DATA = data.synthetic("caltech101", images=24)
 TRAIN = Images(DATA.train_images, DATA.train_labels)
@@ -89,7 +82,7 @@ def test_blocks_may_be_tested_in_training_mode():
         block.norm1.running_mean.fill_(3.0)
     small = shrink(TRAIN, 32)
     masks = draw_masks(knobs, small, 0.5, 0, "test")
-    got = predict_correct(net, knobs, small, masks)
+    got = score_images(net, knobs, small, masks)
 
     want = torch.zeros(24, dtype=torch.bool)
     shuffle = torch.Generator().manual_seed(stream_seed(0, "order of test images"))
@@ -114,8 +107,8 @@ def test_a_dense_network_has_no_blocks_in_training_mode():
         block.norm1.running_mean.fill_(3.0)
     small = shrink(TRAIN, 32)
     masks = draw_masks(protocol(), small, 0.0, 0, "test")
-    got = predict_correct(net, protocol("evaluation=blocks"), small, masks)
-    assert torch.equal(got, predict_correct(net, protocol(), small, masks))
+    got = score_images(net, protocol("evaluation=blocks"), small, masks)
+    assert torch.equal(got, score_images(net, protocol(), small, masks))
     assert trained(protocol(), "ConvNet").other_statistics == {}
 
 

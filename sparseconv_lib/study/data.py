@@ -1,5 +1,6 @@
 """Data sets as tensors, from whole files only: each file's sha256 is checked before it is used."""
 
+import functools
 import gzip
 import hashlib
 import http.client
@@ -26,7 +27,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from sparseconv_lib.study import paths
+from sparseconv_lib.study import fields, paths
 from sparseconv_lib.study.data_error import DataError
 
 MNIST_SHA256 = {  # of the four raw IDX files, in the order in which they enter the identity
@@ -50,7 +51,8 @@ NETWORK_ERRORS = (OSError, http.client.HTTPException)
 class Dataset:
     """Images and labels, split into training and test.
 
-    Images are uint8 (N, C, H, W) from 0 to 255, labels int64 (N,), indices into `classes`.
+    Images are uint8 (N, C, H, W) from 0 to 255, labels int64 (N,), indices into `classes`. Maps
+    are float32 (N, 1, H, W) in metres, NaN where not known, and have one class, "map".
     `identity` is a sha256, in hexadecimal, over the sha256 sums of the files; `split` names the
     split; `example` is the test image that chapters show.
     """
@@ -71,6 +73,8 @@ def load(name: str = "mnist") -> Dataset:
 
     "mnist": 60,000 training and 10,000 test images, 1×28×28.
     "caltech101": 6,941 training and 1,736 test images, 3×224×224, of 101 classes.
+    "elevation": 234 training and 10 test maps, 1×64×64.
+    "depth": 160 training and 60 test maps, 1×480×640; "depth_reduced": every fourth pixel.
     Raises ValueError for an unknown name, DataError where no source gave the whole data.
     """
     return _named(_LOADERS, name)()
@@ -80,13 +84,18 @@ def synthetic(name: str = "mnist", images: int = 256, seed: int = 0) -> Dataset:
     """Generated images in the shapes and types of the data set `name`, to train on in seconds.
 
     `images` training images and a quarter as many test images, of ten classes in equal shares: on
-    dim noise, one bright patch whose place tells the class. The same seed gives the same images.
+    dim noise, one bright patch whose place tells the class. Maps are waves instead, those of
+    "depth" as small as "depth_reduced". The same seed gives the same images.
     Raises ValueError for an unknown name, or for fewer than 4 images.
     """
     channels, height, width = _named(_SHAPES, name)
     if images < 4:
         raise ValueError(f"images must be at least 4, not {images}")
     generator = torch.Generator().manual_seed(seed)
+    if name in MAPS:
+        train, test = (fields.synthetic(name, n, generator) for n in (images, images // 4))
+        sums = [hashlib.sha256(part.numpy().tobytes()).hexdigest() for part in (train, test)]
+        return _maps(f"synthetic-{name}", train, test, _identity(sums))
 
     def uniform(low: int, high: int, *shape: int) -> torch.Tensor:
         return torch.randint(low, high, shape, generator=generator)
@@ -197,10 +206,32 @@ def _load_caltech() -> Dataset:
     )
 
 
+def _load_maps(name: str) -> Dataset:
+    if name == "elevation":
+        return _maps(name, *fields.elevation())
+    return _maps(name, *fields.depth(fields.REDUCED if name == "depth_reduced" else 1))
+
+
+def _maps(name: str, train: torch.Tensor, test: torch.Tensor, identity: str) -> Dataset:
+    labels = [torch.zeros(len(part), dtype=torch.int64) for part in (train, test)]
+    return Dataset(name, train, labels[0], test, labels[1], ("map",), identity, "blocks")
+
+
 _DIGITS = tuple("0123456789")
-_LOADERS: dict[str, Callable[[], Dataset]] = {"mnist": _load_mnist, "caltech101": _load_caltech}
+MAPS = ("elevation", "depth", "depth_reduced")
+_LOADERS: dict[str, Callable[[], Dataset]] = {
+    "mnist": _load_mnist,
+    "caltech101": _load_caltech,
+    **{name: functools.partial(_load_maps, name) for name in MAPS},
+}
 MAPPED = ("caltech101",)  # mapped from one file by every process that loads it
-_SHAPES = {"mnist": (1, 28, 28), "caltech101": (3, 224, 224)}
+_SHAPES = {
+    "mnist": (1, 28, 28),
+    "caltech101": (3, 224, 224),
+    "elevation": (1, 64, 64),
+    "depth": (1, 120, 160),
+    "depth_reduced": (1, 120, 160),
+}
 
 
 # Finding files: what is read is checked in memory, and handed on as what was checked.

@@ -30,6 +30,12 @@ _TEXT = {
     "held_out": "none mentioned",
     "patience": "none: a fixed number of epochs",
     "precision": SILENT,
+    "objective": "the class of an image",
+    "trial_epochs": "no: one learning rate",
+    "mixed_sparsity": "no: one sparsity for training and test",
+    "fill_from": "a value",
+    "rescale": "no",
+    "invert": "no",
     "compounding": "no: each sparsity speaks of the images themselves",
 }
 _CODE = {
@@ -44,13 +50,21 @@ _CODE = {
     "held_out": "none",
     "patience": "none",
     "precision": "float32",
+    "objective": "the same",
+    "trial_epochs": "no: one learning rate",
+    "mixed_sparsity": "no",
+    "fill_from": "a value",
+    "rescale": "no",
+    "invert": "no",
 }
 
 
 def _of_resnet(said: dict[str, str]) -> dict[str, str]:
     """What there is to say of ResNet18, too."""
     return {
-        knob: words for knob, words in said.items() if knob not in ("block_order", "batch_norm")
+        knob: words
+        for knob, words in said.items()
+        if knob not in ("block_order", "batch_norm", "invert")
     }
 
 

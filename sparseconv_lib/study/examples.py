@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from sparseconv_lib.networks import ClassificationNet
+from sparseconv_lib.study.images import IMAGENET_DEVIATION, IMAGENET_MEAN, Images, prepare
 from sparseconv_lib.study.protocol import Protocol
-from sparseconv_lib.study.training import IMAGENET_DEVIATION, IMAGENET_MEAN, Images, prepare
 
 LARGEST_MAP = 56  # pixels a side; larger maps are averaged down
 

@@ -99,6 +99,7 @@ def masked_pictures(
 
 def training_curves(trained: Sequence[Record]) -> str:
     """Training loss over the epochs of each record, a point for each twentieth of an epoch."""
+    trained = [record for record in trained if record.content["curve"]]  # no interpolations
     if not trained:
         return "<p>Not run yet.</p>"
     figure, axis = new_figure(6.2, 3.1)
@@ -109,7 +110,9 @@ def training_curves(trained: Sequence[Record]) -> str:
         x = (np.arange(len(curve)) + 0.5) / parts
         label = record.key.network if record.key.seed == trained[0].key.seed else None
         axis.plot(x, curve, color=color, linestyle=line, label=label)
-    axis.set(xlabel="epoch", ylabel="training loss (nats)", yscale="log")
+    classes = trained[0].protocol.objective == "classify"
+    unit = "nats" if classes else "squared units of the network"
+    axis.set(xlabel="epoch", ylabel=f"training loss ({unit})", yscale="log")
     for formatted in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
         formatted(StrMethodFormatter("{x:.2g}"))  # 0.2, not 2 x 10^-1
     axis.legend()

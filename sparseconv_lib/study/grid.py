@@ -4,11 +4,23 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Literal
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import ladder
-from sparseconv_lib.study.protocol import ParameterError, full_name, whole_number
-from sparseconv_lib.study.records import Key, protocol_in_names, sparsity_in_names
+from sparseconv_lib.study.protocol import (
+    BASELINES,
+    PRESETS,
+    ParameterError,
+    full_name,
+    whole_number,
+)
+from sparseconv_lib.study.records import (
+    METHODS,
+    Key,
+    protocol_in_names,
+    sparsity_in_names,
+)
 
 # Table 3's sparsities, and both ends that it leaves out.
 MNIST_SPARSITIES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -117,7 +129,7 @@ RATES = ("", "learning_rates=0.01", "learning_rates=0.1")  # the source's 0.001,
 
 
 def _changed(base: str, *changes: str) -> str:
-    return full_name(", ".join([base, *filter(None, changes)]))
+    return full_name(", ".join([base, *filter(None, changes)]))  # of MNIST's
 
 
 # The source's sparse layer starts its bias at 0. Before a BatchNorm no bias matters; elsewhere it
@@ -142,6 +154,40 @@ CALTECH_SPARSITIES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 # their rule, so that only 0.95 can tell what using one mask twice costs. Union and intersection at
 # the sum differ nowhere enough to train both.
 RESNET_SPARSITIES = (0.3, 0.5, 0.8, 0.95)
+
+# What a network that was trained at one sparsity is tested at. The paper trained with 5 % observed.
+TEST_SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+PAPERS_SPARSITY = 0.95
+TWO_SPARSITIES = (0.5, 0.8)  # where a question is asked of less than the whole matrix
+PAPERS_NETWORKS = NETWORKS[:3]
+DENSE_NETWORKS = NETWORKS[:2]  # for which it matters what stands where a pixel is missing
+FILLS = ("value", "mean", "nearest")
+INVERTED = "invert=true"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a chapter's networks are tested at, beside their own sparsity.
+
+    reestimate: also with BatchNorm statistics of training images at each test sparsity.
+    other_masks: also, at the training sparsity, where pixels go missing in these ways.
+    """
+
+    sparsities: tuple[float, ...] = ()
+    reestimate: bool = False
+    other_masks: tuple[Literal["bernoulli", "block", "scan_line"], ...] = ()
+
+
+_EVALUATIONS = {
+    "invariance": Evaluation(TEST_SPARSITIES, True, ("bernoulli", "block", "scan_line")),
+    "depth": Evaluation(TEST_SPARSITIES),
+}
+
+
+def evaluation_of(notebook: str) -> Evaluation:
+    """What the networks of a notebook are tested at."""
+    return _EVALUATIONS.get(notebook, Evaluation())
+
 
 # In the order of what a reader misses most: `sparseconv missing` and a sweep of several go by it.
 EXPERIMENTS: dict[str, Experiment] = {
@@ -176,6 +222,60 @@ EXPERIMENTS: dict[str, Experiment] = {
             Grid(ladder.protocols("reduced"), (ladder.NETWORK,), (0.0,), seeds=2, apart=True),
             Grid(("reduced",), NETWORKS, RESNET_SPARSITIES, seeds=1, apart=True),
         ),
+    ),
+    # Trained at one sparsity, tested at others.
+    "invariance": Experiment(
+        "invariance",
+        (
+            Grid(("fair",), NETWORKS, TWO_SPARSITIES, seeds=5),  # the claims are judged at 0.5
+            Grid(("fair",), NETWORKS, TEST_SPARSITIES, seeds=5),
+            # Two cheap cures: to rescale what is left, and to train at many sparsities.
+            Grid((_changed("fair", "mixed_sparsity=true"),), NETWORKS, (PAPERS_SPARSITY,), seeds=5),
+            Grid((_changed("fair", "rescale=true"),), NETWORKS[:1], TWO_SPARSITIES, seeds=5),
+            # What stands where a pixel is missing. Eq. 1 does not look there.
+            Grid((_changed("fair", INVERTED),), PAPERS_NETWORKS, TWO_SPARSITIES, seeds=5),
+            Grid(
+                tuple(
+                    _changed("fair", ground, f"fill_from={fill}")
+                    for ground in (INVERTED, "")
+                    for fill in FILLS[1:]
+                ),
+                DENSE_NETWORKS,
+                TWO_SPARSITIES,
+                seeds=5,
+            ),
+            Grid(
+                tuple(_changed("fair", f"mask_kind={kind}") for kind in ("block", "scan_line")),
+                PAPERS_NETWORKS,
+                TWO_SPARSITIES,
+                seeds=5,
+            ),
+            # Does a trial of one epoch choose the rate that whole trainings would?
+            Grid((_changed("fair", "trial_epochs=0"),), PAPERS_NETWORKS, (0.8,), seeds=1),
+        ),
+    ),
+    # Every pixel is asked for.
+    "depth": Experiment(
+        "depth",
+        (
+            Grid(("elevation",), (*PAPERS_NETWORKS, *BASELINES), (PAPERS_SPARSITY,), seeds=5),
+            Grid(
+                ("digits",),
+                (*PAPERS_NETWORKS, "constant", "nearest", "gaussian"),
+                (PAPERS_SPARSITY,),
+                seeds=5,
+            ),
+            Grid(("depth_reduced",), (*PAPERS_NETWORKS, *BASELINES), (PAPERS_SPARSITY,), seeds=5),
+            Grid(("digits",), PAPERS_NETWORKS, (0.0, *TWO_SPARSITIES), seeds=5),
+            Grid(("elevation, scaling=unit",), PAPERS_NETWORKS, (PAPERS_SPARSITY,), seeds=5),
+        ),
+    ),
+    "depth_full": Experiment(
+        "depth",
+        (Grid(("depth",), (*PAPERS_NETWORKS, *BASELINES), (PAPERS_SPARSITY,), seeds=3),),
+    ),
+    "invariance_caltech": Experiment(
+        "invariance", (Grid(("caltech101",), NETWORKS, TEST_SPARSITIES, seeds=3),)
     ),
     "mnist": Experiment("mnist", (Grid(("as_written",), NETWORKS, MNIST_SPARSITIES, seeds=10),)),
     # Which choices of the source's code made its numbers: see study/forensics.py.
@@ -238,7 +338,7 @@ def grid_of(notebook: str, protocol: str) -> Grid | None:
     networks = {network for grid in grids for network in grid.networks}
     return Grid(
         (protocol,),
-        tuple(network for network in NETWORKS if network in networks),
+        tuple(network for network in METHODS if network in networks),
         tuple(sorted({sparsity for grid in grids for sparsity in grid.sparsities})),
         max(grid.seeds for grid in grids),
         grids[0].apart,
@@ -247,7 +347,7 @@ def grid_of(notebook: str, protocol: str) -> Grid | None:
 
 def task_of(notebook: str) -> str:
     """The task of a notebook: which of PRESETS are its."""
-    return {"caltech": "caltech101", "resnet18": "resnet18"}.get(notebook, "mnist")
+    return {"caltech": "caltech101"}.get(notebook, notebook if notebook in PRESETS else "mnist")
 
 
 def experiment(name: str) -> Experiment:

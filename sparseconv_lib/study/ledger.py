@@ -7,7 +7,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sparseconv_lib.study import claims, implementations, mask_twice, records, tables, verdicts
+from sparseconv_lib.study import (
+    claims,
+    implementations,
+    mask_twice,
+    records,
+    skill,
+    tables,
+    verdicts,
+)
 from sparseconv_lib.study.claims import Claim, Contrast, Register
 from sparseconv_lib.study.grid import grid_of
 from sparseconv_lib.study.verdicts import Accuracies, Verdict
@@ -34,6 +42,8 @@ class Row:
 
 def recorded(experiment: str, protocol: str) -> Accuracies:
     """(network, training sparsity, test sparsity) → {seed: accuracy}, from the records."""
+    if experiment == "discussion":  # which has no trainings of its own
+        return skill.retained()
     return tables.accuracies(records.load(experiment, protocol))
 
 

@@ -12,6 +12,7 @@ from sparseconv_lib.masks import FIELDS
 from sparseconv_lib.networks import NETWORKS, BlockOrder
 from sparseconv_lib.resnet import SHRINKS, MaskAtSum, Skip
 from sparseconv_lib.study.errors import OneLineError
+from sparseconv_lib.study.interpolation import INTERPOLATORS
 
 
 class ParameterError(OneLineError, ValueError):
@@ -54,7 +55,19 @@ def check_sparsity(value: Any, name: str = "sparsity") -> float:
 
 
 # Of each data set, whatever the split; here, so that a protocol is refused before data is loaded.
-TRAINING_IMAGES = {"mnist": 60_000, "caltech101": 6_941}
+TRAINING_IMAGES = {
+    "mnist": 60_000,
+    "caltech101": 6_941,
+    "elevation": 234,
+    "depth": 160,
+    "depth_reduced": 160,
+}
+# What needs no network to answer for every pixel: one image for all, and interpolations.
+BASELINES = ("constant", *INTERPOLATORS)
+MAPS = ("elevation", "depth", "depth_reduced")  # one value a pixel, in metres
+
+
+_MAY_BE_ZERO = ("held_out", "patience", "drop_after", "side", "trial_epochs")
 
 
 @dataclass(frozen=True)
@@ -65,9 +78,17 @@ class Protocol:
     Raises ParameterError for values that make no sense.
     """
 
-    dataset: Literal["mnist", "caltech101"] = _knob("mnist", "data set")
-    architecture: Literal["cnn", "resnet18"] = _knob(
-        "cnn", "cnn: the source's Table 1 or 2; resnet18: its ResNet18"
+    dataset: Literal["mnist", "caltech101", "elevation", "depth", "depth_reduced"] = _knob(
+        "mnist", "data set"
+    )
+    architecture: Literal["cnn", "resnet18", "uhrig"] = _knob(
+        "cnn",
+        "cnn: the source's Table 1 or 2; resnet18: its ResNet18; uhrig: the original paper's "
+        "network for maps",
+    )
+    objective: Literal["classify", "reconstruct"] = _knob(
+        "classify",
+        "classify: the class, by cross-entropy; reconstruct: every pixel, by the squared error",
     )
     split: Literal["standard", "by_seed"] = _knob(
         "standard",
@@ -79,6 +100,9 @@ class Protocol:
     optimiser: Literal["sgd", "adam"] = _knob("sgd", "optimiser")
     learning_rates: tuple[float, ...] = _knob(
         (1e-3,), "learning rate; of several, the best on the held-out images is used"
+    )
+    trial_epochs: int = _knob(
+        0, "epochs after which only the best learning rate goes on; 0: each is trained to its end"
     )
     drop_after: int = _knob(
         0,
@@ -121,6 +145,9 @@ class Protocol:
     mask_kind: Literal["bernoulli", "block", "scan_line"] = _knob(
         "bernoulli", "how pixels go missing"
     )
+    mixed_sparsity: bool = _knob(
+        False, "each training image has its own sparsity, uniform from 0 to the training's"
+    )
     masks: Literal["image", "epoch"] = _knob(
         "image", "a training image keeps one mask, or draws a new one each epoch"
     )
@@ -128,13 +155,24 @@ class Protocol:
         False,
         "images have also lost the pixels of a sweep's earlier sparsities, which no mask tells",
     )
-    scaling: Literal["unit", "imagenet"] = _knob(
-        "unit", "unit: pixels in [0, 1]; imagenet: then by ImageNet's mean and deviation"
+    scaling: Literal["unit", "imagenet", "standard"] = _knob(
+        "unit",
+        "unit: pixels in [0, 1], maps by their largest value; imagenet: then by ImageNet's mean "
+        "and deviation; standard: maps by the mean and deviation of the training pixels",
     )
+    invert: bool = _knob(False, "dark digits on a bright ground, by 1 minus each pixel", only="cnn")
     side: int = _knob(
         0, "pixels a side to which photographs are averaged down; 0: as they are", only="resnet18"
     )
     fill: float = _knob(0.0, "value of missing pixels, after the scaling")
+    fill_from: Literal["value", "mean", "nearest"] = _knob(
+        "value",
+        "value: missing pixels hold `fill`; mean: the mean of the image's observed ones; nearest: "
+        "the nearest observed one",
+    )
+    rescale: bool = _knob(
+        False, "what a network sees is divided by the share of pixels that is observed, 1 − p"
+    )
     held_out: int = _knob(0, "training images held out to choose the rate and the epoch")
     patience: int = _knob(0, "epochs without a better held-out accuracy before stopping; 0: none")
     precision: Literal["float32", "bfloat16"] = _knob(
@@ -150,7 +188,7 @@ class Protocol:
                 choices = ", ".join(map(repr, get_args(hint)))
                 raise ParameterError(f"{knob.name} is {value!r}; choose one of {choices}")
             if hint is int:
-                least = 0 if knob.name in ("held_out", "patience", "drop_after", "side") else 1
+                least = 0 if knob.name in _MAY_BE_ZERO else 1
                 whole_number(knob.name, value, least)
             if hint is float and not _real(value):
                 raise ParameterError(f"{knob.name} is {value!r}; give a finite number")
@@ -168,6 +206,16 @@ class Protocol:
             raise ParameterError(
                 "evaluation is 'blocks', but only ResNet18 has residual blocks: choose 'batch'"
             )
+        if self.objective == "reconstruct":
+            self._check_reconstruction()
+        if (self.dataset in MAPS) != (self.architecture == "uhrig") or (
+            self.dataset in MAPS and self.objective != "reconstruct"
+        ):
+            raise ParameterError(
+                f"dataset {self.dataset!r}, architecture {self.architecture!r} and objective "
+                f"{self.objective!r} do not go together: maps are reconstructed, by 'uhrig', which "
+                "takes nothing else"
+            )
         if not 0.0 <= self.momentum < 1.0:
             raise ParameterError(f"momentum is {self.momentum!r}; it must be from 0 to below 1")
         rates = self.learning_rates
@@ -175,10 +223,29 @@ class Protocol:
             raise ParameterError(
                 f"learning_rates is {self.learning_rates!r}; give one or more positive numbers"
             )
-        if self.scaling == "imagenet" and self.dataset == "mnist":
+        if self.scaling == "imagenet" and self.dataset != "caltech101":
             raise ParameterError(
-                "scaling is 'imagenet', a mean and deviation for each of three colours; MNIST is "
-                "grey: choose 'unit'"
+                "scaling is 'imagenet', a mean and deviation for each of three colours; "
+                f"{self.dataset} has one channel: choose 'unit'"
+            )
+        if self.scaling == "standard" and self.dataset not in MAPS:
+            raise ParameterError(
+                f"scaling is 'standard', which is for maps; {self.dataset} has images: choose "
+                "'unit'"
+            )
+        if self.invert and self.dataset != "mnist":
+            raise ParameterError(f"invert is for digits, and dataset is {self.dataset!r}")
+        if self.fill and self.fill_from != "value":
+            raise ParameterError(
+                f"fill is {self.fill!r}, but fill_from is {self.fill_from!r}, which does not use "
+                "it: leave one of them out"
+            )
+        if self.trial_epochs and (
+            self.trial_epochs >= self.epochs or len(self.learning_rates) == 1 or self.drop_after
+        ):
+            raise ParameterError(
+                f"trial_epochs is {self.trial_epochs}; it needs several learning_rates, more "
+                "epochs than that, and no drop_after: set them, or trial_epochs=0"
             )
         if self.drop_after >= self.epochs:
             raise ParameterError(
@@ -193,6 +260,21 @@ class Protocol:
         if (len(self.learning_rates) > 1 or self.patience) and not self.held_out:
             raise ParameterError(
                 "a choice among learning rates, or patience, needs held-out images: set held_out"
+            )
+
+    def _check_reconstruction(self) -> None:
+        if self.dataset == "caltech101":
+            raise ParameterError("objective is 'reconstruct', which is for digits and maps")
+        for knob, default in (("compounding", False), ("split", "standard")):
+            if getattr(self, knob) != default:
+                raise ParameterError(
+                    f"{knob} is {getattr(self, knob)!r}, but objective is 'reconstruct', which "
+                    "has no such choice: leave it out"
+                )
+        if self.evaluation != "running":
+            raise ParameterError(
+                f"evaluation is {self.evaluation!r}, but objective is 'reconstruct', which is "
+                "tested with running statistics: leave it out"
             )
 
     def _check_resnet(self) -> None:
@@ -233,6 +315,30 @@ _RESNET = dataclasses.replace(
     skip="pooled",
 )
 
+# Equal care for every network, so that what is said is about networks and not a rate.
+_FAIR = Protocol(
+    epochs=30,
+    batch_size=64,
+    learning_rates=(1e-2, 3e-2, 1e-1, 3e-1),
+    trial_epochs=1,
+    masks="epoch",
+    held_out=5_000,
+    patience=2,
+)
+
+# The original paper's network and rate, on maps that are small enough for a CPU.
+_ELEVATION = Protocol(
+    dataset="elevation",
+    architecture="uhrig",
+    objective="reconstruct",
+    epochs=60,
+    batch_size=8,
+    optimiser="adam",
+    drop_after=40,
+    masks="epoch",
+    scaling="standard",
+)
+
 PRESETS: dict[str, dict[str, Protocol]] = {  # task -> name -> protocol
     "mnist": {
         # The source's text. It names neither batch size nor learning rate; batch 4 and 1e-3 are
@@ -242,15 +348,7 @@ PRESETS: dict[str, dict[str, Protocol]] = {  # task -> name -> protocol
         "as_coded": Protocol(
             batch_size=64, block_order="code", sparse_bias="zero", evaluation="batch"
         ),
-        # Equal care for every network, so that what is said is about networks and not a rate.
-        "fair": Protocol(
-            epochs=30,
-            batch_size=64,
-            learning_rates=(1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
-            masks="epoch",
-            held_out=10_000,
-            patience=3,
-        ),
+        "fair": _FAIR,
     },
     "caltech101": {
         # The source's text (Section 3.4.2); the batch of 64 is its notebook's.
@@ -288,23 +386,47 @@ PRESETS: dict[str, dict[str, Protocol]] = {  # task -> name -> protocol
         # `as_written` for a machine without a GPU: small images, few epochs.
         "reduced": dataclasses.replace(_RESNET, side=64, epochs=4, drop_after=2),
     },
+    # Trained at one sparsity, tested at others: one preset for each data set.
+    "invariance": {"fair": _FAIR, "caltech101": _CALTECH},
+    # Every pixel is asked for, as in the original paper.
+    "depth": {
+        "elevation": _ELEVATION,
+        "depth_reduced": dataclasses.replace(
+            _ELEVATION, dataset="depth_reduced", epochs=30, drop_after=20, batch_size=4
+        ),
+        "depth": dataclasses.replace(
+            _ELEVATION, dataset="depth", epochs=40, drop_after=28, batch_size=4
+        ),
+        # The source's network for digits, with an output for each pixel.
+        "digits": dataclasses.replace(
+            _FAIR,
+            objective="reconstruct",
+            optimiser="adam",
+            learning_rates=(3e-4, 1e-3, 3e-3, 1e-2),
+        ),
+    },
 }
 
 
 _HINTS = get_type_hints(Protocol)  # knob -> type, in order
-_OF_THE_TASK = ("dataset", "architecture")  # which a preset decides, and no change
+_OF_THE_TASK = ("dataset", "architecture", "objective")  # which a preset decides, and no change
 
 
-def check_networks(names: object) -> tuple[str, ...]:
-    """Network names (a list, or one comma-separated string) as a tuple, each known and once."""
+def check_networks(names: object, objective: str = "classify") -> tuple[str, ...]:
+    """Network names (a list, or one comma-separated string) as a tuple, each known and once.
+
+    Pixels may also be asked of one of `BASELINES`.
+    """
+    methods = NETWORKS if objective == "classify" else (*NETWORKS, *BASELINES)
+    known = ", ".join(methods)
     if isinstance(names, str):
         names = [name.strip() for name in names.split(",")]
     if not isinstance(names, Iterable):
-        raise ParameterError(f"networks is {names!r}; give one or more of {', '.join(NETWORKS)}")
+        raise ParameterError(f"networks is {names!r}; give one or more of {known}")
     chosen = tuple(names)
     for name in chosen:
-        if name not in NETWORKS:
-            raise ParameterError(f"network {name!r} does not exist; known: {', '.join(NETWORKS)}")
+        if name not in methods:
+            raise ParameterError(f"network {name!r} does not exist; known: {known}")
     if not chosen or len(set(chosen)) < len(chosen):
         raise ParameterError(f"networks is {chosen!r}; name at least one, and each only once")
     return chosen

@@ -21,12 +21,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from sparseconv_lib.masks import FIELDS
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study.errors import OneLineError
 from sparseconv_lib.study.paths import RESULTS
-from sparseconv_lib.study.protocol import ParameterError, Protocol, check_sparsity, whole_number
+from sparseconv_lib.study.protocol import (
+    BASELINES,
+    ParameterError,
+    Protocol,
+    check_sparsity,
+    whole_number,
+)
 
 VERSION = 1
+METHODS = (*NETWORKS, *BASELINES)  # what a record may be of
 
 
 class RecordError(OneLineError, RuntimeError):
@@ -55,7 +63,7 @@ class Key:
     seed: int
 
     def __post_init__(self) -> None:
-        if self.network not in NETWORKS:
+        if self.network not in METHODS:
             raise ParameterError(f"network {self.network!r} does not exist")
         check_sparsity(self.sparsity)
         whole_number("seed", self.seed, 0)
@@ -87,6 +95,11 @@ def _field(kind: str | list[str], meaning: str, **more: Any) -> dict[str, Any]:
 
 _SHARE = {"minimum": 0, "maximum": 1}
 _BY_SPARSITY = {"minProperties": 1, "additionalProperties": {"type": "number", **_SHARE}}
+_ERROR_BY_SPARSITY = {
+    "minProperties": 1,
+    "additionalProperties": {"type": "number", "minimum": 0},
+}
+_ERROR: dict[str, Any] = {"kind": ["number", "null"], "minimum": 0, "optional": True}
 _HEX = {"pattern": "^[0-9a-f]{16,64}$"}
 
 SCHEMA: dict[str, Any] = _object(
@@ -94,25 +107,34 @@ SCHEMA: dict[str, Any] = _object(
     version=_field("integer", "version of this format", const=VERSION),
     experiment=_field("string", "the notebook that ran it"),
     protocol=_field("string", "name of the protocol"),
-    network=_field("string", "name of the network", enum=list(NETWORKS)),
+    network=_field(
+        "string", "name of the network, or of what stands in its place", enum=list(METHODS)
+    ),
     sparsity=_field("number", "share of missing pixels in training", minimum=0, exclusiveMaximum=1),
     seed=_field("integer", "seed of weights, order and masks", minimum=0),
     knobs=_field("object", "every knob of the protocol, by name"),
     epochs=_field(
         "array",
-        "what was measured in each epoch",
-        minItems=1,
+        "what was measured in each epoch; empty where nothing is trained",
         items=_object(
             "one epoch",
             loss=_field(
                 ["number", "null"],
-                "mean cross-entropy over the epoch's training images, nats; null: not finite",
+                "mean loss over the epoch's training images: cross-entropy in nats, or squared "
+                "error in the network's units; null: not finite",
             ),
-            train_accuracy=_field("number", "accuracy over them, as they were trained", **_SHARE),
-            test_accuracy=_field("number", "accuracy after it, at the training sparsity", **_SHARE),
+            train_accuracy=_field(
+                "number", "accuracy over them, as they were trained", optional=True, **_SHARE
+            ),
+            test_accuracy=_field(
+                "number", "accuracy after it, at the training sparsity", optional=True, **_SHARE
+            ),
             held_out_accuracy=_field(
                 "number", "accuracy on held-out images", optional=True, **_SHARE
             ),
+            train_error=_field(**_ERROR, meaning="where pixels are asked for: error over them"),
+            test_error=_field(**_ERROR, meaning="error after it, at the training sparsity"),
+            held_out_error=_field(**_ERROR, meaning="error on held-out images"),
             seconds=_field("number", "wall time", minimum=0),
         ),
     ),
@@ -123,29 +145,54 @@ SCHEMA: dict[str, Any] = _object(
     ),
     candidates=_field(
         "array",
-        "the learning rates tried; the first with the best held-out accuracy was used",
-        minItems=1,
+        "the learning rates tried; the first with the best held-out accuracy or error was used",
         items=_object(
             "one learning rate",
             learning_rate=_field("number", "the rate", exclusiveMinimum=0),
             epochs=_field("integer", "epochs trained", minimum=1),
             best_epoch=_field("integer", "epoch whose weights were used, from 0", minimum=0),
-            held_out_accuracy=_field("number", "best held-out accuracy; 0 without such images"),
+            held_out_accuracy=_field(
+                "number", "best held-out accuracy; 0 without such images", optional=True
+            ),
+            held_out_error=_field(**_ERROR, meaning="least held-out error, where there is one"),
         ),
     ),
     accuracy=_field(
         "object",
         "test sparsity, as text -> accuracy on the test images",
+        optional=True,
         **_BY_SPARSITY,
+    ),
+    error=_field(
+        "object",
+        "where pixels are asked for: test sparsity -> mean absolute error over the known pixels of "
+        "the test images, in grey levels (black to white is 1) or a map's metres",
+        optional=True,
+        **_ERROR_BY_SPARSITY,
+    ),
+    error_missing=_field(
+        "object",
+        "the same over the pixels that were not observed",
+        optional=True,
+        **_ERROR_BY_SPARSITY,
     ),
     other_statistics=_field(
         "object",
-        "the same with another kind of BatchNorm statistics in testing: kind -> test sparsity -> "
-        "accuracy (records made since 23 November 2026; of no use for Caltech-101 before the 25th, "
-        "when each test batch held neighbouring classes)",
+        "the accuracy, or error, with another kind of BatchNorm statistics in testing: kind -> "
+        "test sparsity -> it; reestimated: of training images at the test sparsity (records made "
+        "since 23 November 2026; of no use for Caltech-101 before the 25th, when each test batch "
+        "held neighbouring classes)",
         optional=True,
-        propertyNames={"enum": ["running", "batch", "blocks"]},
-        additionalProperties={"type": "object", **_BY_SPARSITY},
+        propertyNames={"enum": ["running", "batch", "blocks", "reestimated"]},
+        additionalProperties={"type": "object", **_ERROR_BY_SPARSITY},
+    ),
+    other_masks=_field(
+        "object",
+        "kind of mask -> accuracy, or error, where test pixels go missing in that way, at the "
+        "training sparsity",
+        optional=True,
+        propertyNames={"enum": sorted(FIELDS)},
+        additionalProperties={"type": "number", "minimum": 0},
     ),
     correct=_field(
         "object",
@@ -194,6 +241,15 @@ class Record:
     def accuracy(self) -> float:
         """Test accuracy at the training sparsity, in [0, 1]."""
         return self.accuracy_at(self.content["sparsity"])
+
+    @property
+    def error(self) -> float:
+        """Mean absolute error over known test pixels at the training sparsity."""
+        return self.error_at(self.content["sparsity"])
+
+    def error_at(self, sparsity: float, missing_only: bool = False) -> float:
+        """The same at `sparsity`, or over missing pixels alone. KeyError where it is not known."""
+        return self.content["error_missing" if missing_only else "error"][f"{sparsity:g}"]
 
     def accuracy_at(self, sparsity: float) -> float:
         """Test accuracy at `sparsity`. Raises KeyError if it was not tested there."""
@@ -246,8 +302,14 @@ def validated(content: object, where: str) -> Record:
     assert isinstance(content, dict)
     record = Record(content)
     try:  # what no schema can say: that the values make a training, and its own accuracy is there
-        _ = record.key, record.protocol, record.accuracy
-        for accuracies in (content["accuracy"], *content.get("other_statistics", {}).values()):
+        scored = "accuracy" if record.protocol.objective == "classify" else "error"
+        _ = record.key, content[scored][f"{content['sparsity']:g}"]
+        if (content["network"] in NETWORKS) != bool(content["epochs"] and content["candidates"]):
+            raise ValueError("networks have epochs and candidates, and nothing else has")
+        others = [*content.get("other_statistics", {}).values(), content.get("other_masks", {})]
+        if scored == "accuracy" and any(v > 1 for scores in others for v in scores.values()):
+            raise ValueError("an accuracy is above 1")
+        for accuracies in (content[scored], *content.get("other_statistics", {}).values()):
             _ = [check_sparsity(float(text)) for text in accuracies]
         for text in content.get("correct", {}):
             _check_correct(record, text)

@@ -22,10 +22,10 @@ from sparseconv_lib.study import (
     tables,
 )
 from sparseconv_lib.study.grid import EXPERIMENTS, Grid, grid_of, task_of
+from sparseconv_lib.study.images import Images
 from sparseconv_lib.study.protocol import Protocol, applicable, preset
 from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
-from sparseconv_lib.study.training import Images
 
 NO_BREAK = "\u00a0"
 HEADLINE_SPARSITY = 0.8  # the one at which the source's text gives its numbers

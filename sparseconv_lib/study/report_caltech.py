@@ -11,6 +11,7 @@ import pandas
 
 from sparseconv_lib.study import caltech, claims, figures, layouts, records, tables
 from sparseconv_lib.study.grid import CALTECH_SPARSITIES, EXPERIMENTS, SOURCE_NETWORKS, grid_of
+from sparseconv_lib.study.images import lost_before
 from sparseconv_lib.study.paths import RESULTS
 from sparseconv_lib.study.protocol import Protocol, preset
 from sparseconv_lib.study.records import Record
@@ -34,7 +35,6 @@ from sparseconv_lib.study.statistics import (
     summarise,
     unpaired_proportions,
 )
-from sparseconv_lib.study.training import lost_before
 
 CLAIM = "caltech-table-4"
 SPARSE, PLAIN = "SparseConvNet-kept", "ConvNet"

@@ -24,10 +24,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sparseconv_lib.networks import ClassificationNet
 from sparseconv_lib.resnet import ResNet18
-from sparseconv_lib.study import data, examples, provenance, records, stages
+from sparseconv_lib.study import (
+    baselines,
+    data,
+    examples,
+    provenance,
+    reconstructions,
+    records,
+    stages,
+)
 from sparseconv_lib.study.data import Dataset
-from sparseconv_lib.study.grid import task_of
+from sparseconv_lib.study.grid import evaluation_of, task_of
+from sparseconv_lib.study.images import Images, arrange, draw_masks, shrink
 from sparseconv_lib.study.processes import (
     children_keep_freed_memory,
     end_children,
@@ -36,6 +46,7 @@ from sparseconv_lib.study.processes import (
     usable_cores,
 )
 from sparseconv_lib.study.protocol import (
+    BASELINES,
     PRESETS,
     ParameterError,
     Protocol,
@@ -47,15 +58,7 @@ from sparseconv_lib.study.protocol import (
     whole_number,
 )
 from sparseconv_lib.study.records import Key, Record
-from sparseconv_lib.study.training import (
-    Images,
-    Outcome,
-    arrange,
-    build,
-    draw_masks,
-    fit,
-    shrink,
-)
+from sparseconv_lib.study.training import Outcome, build, fit
 
 
 def asked(
@@ -74,7 +77,7 @@ def asked(
     """
     task = task_of(notebook)
     knobs, name = preset(protocol, task), full_name(protocol, task)
-    p, chosen = check_sparsity(sparsity), check_networks(networks)
+    p, chosen = check_sparsity(sparsity), check_networks(networks, knobs.objective)
     first = whole_number("seed", seed, 0)
     keys = [
         Key(notebook, name, network, p, first + i)
@@ -235,31 +238,42 @@ def train_one(
     if device == "cpu":
         # At the source's batch sizes a second thread gains nothing, and would change the digits.
         torch.set_num_threads(1)
+    also = evaluation_of(key.experiment)
+    tests = tuple(sorted({key.sparsity, *also.sparsities}))
     try:
-        outcome = fit(
-            protocol,
-            key.network,
-            key.sparsity,
-            key.seed,
-            train,
-            test,
-            device=device,
-            progress=progress,
-        )
+        if key.network in BASELINES:
+            outcome = baselines.evaluate(protocol, key.network, key.seed, train, test, tests)
+        else:
+            outcome = fit(
+                protocol,
+                key.network,
+                key.sparsity,
+                key.seed,
+                train,
+                test,
+                test_sparsities=tests,
+                reestimate=also.reestimate,
+                other_masks=tuple(k for k in also.other_masks if k != protocol.mask_kind),
+                device=device,
+                progress=progress,
+            )
     finally:
         torch.set_num_threads(threads)
     test = shrink(test, protocol.side)
     masks = draw_masks(protocol, test, key.sparsity, key.seed, "test")
     stage = os.environ.get("SPARSECONV_STAGE")
     if stage and _leaves_example(key, protocol):
+        path = key.path(Path(stage)).with_suffix(".npz")
+        if protocol.objective == "reconstruct":
+            reconstructions.leave(path, key, protocol, outcome.weights, train, test)
+            return as_record(key, protocol, dataset, outcome, masks, device, started)
         net = build(protocol, key.network, key.seed)
         net.load_state_dict(outcome.weights)
         _, test = arrange(protocol, key.sparsity, key.seed, train[:1], test)
         one = slice(dataset.example, dataset.example + 1)
-        path = key.path(Path(stage)).with_suffix(".npz")
         if isinstance(net, ResNet18):
             stages.write(path, stages.walk(net, protocol, test[one], masks[one]))
-        else:
+        elif isinstance(net, ClassificationNet):
             examples.leave(path, net, protocol, test[one], masks[one])
     return as_record(key, protocol, dataset, outcome, masks, device, started)
 
@@ -267,11 +281,14 @@ def train_one(
 def _leaves_example(key: Key, protocol: Protocol) -> bool:
     """Whether a training leaves what a chapter draws of it: one seed's, with the usual split.
 
-    Of the simple networks, those of the presets only; ResNet18's chapter compares its variants.
+    Of the simple networks, those of the presets only, trained and tested at one sparsity;
+    ResNet18's chapter compares its variants.
     """
     if key.seed or protocol.split != "standard":  # else the test images are others
         return False
-    return protocol.architecture == "resnet18" or key.protocol in PRESETS[protocol.dataset]
+    if protocol.architecture == "resnet18":
+        return True
+    return key.experiment != "invariance" and key.protocol in PRESETS[task_of(key.experiment)]
 
 
 def as_record(
@@ -291,11 +308,16 @@ def as_record(
         "knobs": {**asdict(protocol), "learning_rates": list(protocol.learning_rates)},
         "epochs": [{k: _finite(v) for k, v in epoch.items()} for epoch in outcome.epochs],
         "curve": [_finite(loss) for loss in outcome.curve],
-        "candidates": outcome.candidates,
-        "accuracy": _by_text(outcome.accuracy),
-        "other_statistics": {
-            kind: _by_text(accuracy) for kind, accuracy in outcome.other_statistics.items()
+        "candidates": [{k: _finite(v) for k, v in each.items()} for each in outcome.candidates],
+        **{
+            name: _by_text(scores)
+            for name in ("accuracy", "error", "error_missing")
+            if (scores := getattr(outcome, name))
         },
+        "other_statistics": {
+            kind: _by_text(scores) for kind, scores in outcome.other_statistics.items()
+        },
+        **({"other_masks": outcome.other_masks} if outcome.other_masks else {}),
         **_per_image(protocol, outcome),
         "images": {"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
         "identity": {
@@ -326,8 +348,8 @@ def _per_image(protocol: Protocol, outcome: Outcome) -> dict[str, dict[str, str]
     return {"correct": {f"{q:g}": records.pack(bits) for q, bits in outcome.correct.items()}}
 
 
-def _by_text(accuracy: dict[float, float]) -> dict[str, float]:
-    return {f"{q:g}": value for q, value in accuracy.items()}
+def _by_text(scores: dict[float, float]) -> dict[str, float]:
+    return {f"{q:g}": value for q, value in scores.items()}
 
 
 def _finite(number: float) -> float | None:

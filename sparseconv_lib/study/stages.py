@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from sparseconv_lib.resnet import ResNet18
+from sparseconv_lib.study.images import Images, prepare
 from sparseconv_lib.study.protocol import Protocol
-from sparseconv_lib.study.training import Images, prepare
 
 SHOWN = 4  # channels whose maps are kept: the first ones, which start from the same weights
 LARGEST_MAP = 32  # pixels a side; larger maps are averaged down

@@ -2,13 +2,14 @@
 
 Everything random comes from the seed, in separate streams for weights, order and masks, all drawn
 on the CPU; so trainings are paired across networks and the masks are the same on every device.
-The data set stays on the device as uint8 and is scaled, masked and filled there, a twentieth of an
-epoch at a time in training, and in testing some thousand digits or a batch of photographs; the loop
-over batches reads nothing back.
+The data set stays on the device as it was stored and is scaled, masked and filled there, a
+twentieth of an epoch at a time in training, and in testing some thousand digits or a batch of
+photographs; the loop over batches reads nothing back.
 """
 
 import copy
 import dataclasses
+import functools
 import math
 import os
 import time
@@ -19,76 +20,69 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparseconv_lib.layers import SparseConv2d
-from sparseconv_lib.masks import FIELDS, observe, observed
 from sparseconv_lib.networks import (
     TABLE_1,
     TABLE_2,
     ClassificationNet,
+    CompletionNet,
     seed_weights,
     stream_seed,
 )
 from sparseconv_lib.resnet import ResNet18
+from sparseconv_lib.study.images import (
+    Images,
+    arrange,
+    draw_masks,
+    draw_sparsities,
+    in_units,
+    prepare,
+    shrink,
+)
+from sparseconv_lib.study.objectives import OBJECTIVES
 from sparseconv_lib.study.protocol import Protocol, check_sparsity, whole_number
 
 ARCHITECTURES = {"mnist": TABLE_1, "caltech101": TABLE_2}
 PARTS_OF_AN_EPOCH = 20  # the training loss is recorded this often
 AT_ONCE = 1000 * 28 * 28  # pixels of the images that are tested together
+REESTIMATED_FROM = 5000  # training images that give BatchNorm other statistics
 
-IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # R, G, B
-
-# The source's notebook for Caltech-101 masked its one list of images in place, first at a leftover
-# 0.3, then at each sparsity of its sweep.
-LEFTOVER_SPARSITY = 0.3
-SWEEP = tuple(i / 20 for i in range(20))
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images of one data set: pixels uint8 (N, C, H, W), labels int64 (N,), on one device.
-
-    left: bool (N, 1, H, W), False where a pixel has been lost that no mask tells of; None: none.
-    """
-
-    pixels: Tensor
-    labels: Tensor
-    left: Tensor | None = None
-
-    def to(self, device: torch.device) -> "Images":
-        left = None if self.left is None else self.left.to(device)
-        return Images(self.pixels.to(device), self.labels.to(device), left)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: Tensor | slice) -> "Images":
-        left = None if self.left is None else self.left[index]
-        return Images(self.pixels[index], self.labels[index], left)
+MaskKind = Literal["bernoulli", "block", "scan_line"]
+Network = ClassificationNet | ResNet18 | CompletionNet
 
 
 @dataclass
 class Outcome:
-    """What one training gave. Accuracies are fractions in [0, 1]; losses are in nats."""
+    """What one training gave.
 
-    epochs: list[dict[str, float]] = field(default_factory=list)  # loss, accuracies, seconds
+    Accuracies are fractions in [0, 1], errors mean absolute errors: in grey levels, black to white
+    being 1, or in the metres of a map. A loss is in nats, or in squared units of the network.
+    """
+
+    epochs: list[dict[str, float]] = field(default_factory=list)  # loss, scores, seconds
     curve: list[float] = field(default_factory=list)  # mean loss of each part of an epoch
     candidates: list[dict[str, float]] = field(default_factory=list)  # learning rates tried
     accuracy: dict[float, float] = field(default_factory=dict)  # test sparsity -> accuracy
-    # The same with the other kind of BatchNorm statistics: kind -> test sparsity -> accuracy.
+    error: dict[float, float] = field(default_factory=dict)  # the same of every known pixel
+    error_missing: dict[float, float] = field(default_factory=dict)  # of the missing ones alone
+    # The accuracy or error with other BatchNorm statistics: kind -> test sparsity -> it.
     other_statistics: dict[str, dict[float, float]] = field(default_factory=dict)
+    # And where pixels go missing in another way, at the training sparsity: kind of mask -> it.
+    other_masks: dict[str, float] = field(default_factory=dict)
     correct: dict[float, Tensor] = field(default_factory=dict)  # test sparsity -> bool (N_test,)
     seconds: float = 0.0
     weights: dict[str, Tensor] = field(default_factory=dict)  # state_dict, on the CPU
 
 
-def build(protocol: Protocol, network: str, seed: int) -> ClassificationNet | ResNet18:
+def build(protocol: Protocol, network: str, seed: int) -> Network:
     """The network before training, on the CPU, its weights drawn from `seed`."""
-    net: ClassificationNet | ResNet18
+    net: Network
     with torch.random.fork_rng(devices=[]):  # PyTorch's own first weights leave no trace
-        if protocol.architecture == "resnet18":
+        if protocol.architecture == "uhrig":
+            net = CompletionNet(network, scale=protocol.scale)
+        elif protocol.architecture == "resnet18":
             net = ResNet18(
                 network,
                 scale=protocol.scale,
@@ -98,9 +92,14 @@ def build(protocol: Protocol, network: str, seed: int) -> ClassificationNet | Re
                 train_blocks=protocol.train_blocks,
             )
         else:
+            architecture = ARCHITECTURES[protocol.dataset]
+            if protocol.objective == "reconstruct":  # an output for each pixel
+                pixels = architecture.size**2
+                linear = (*architecture.linear[:-1], pixels)
+                architecture = dataclasses.replace(architecture, linear=linear)
             net = ClassificationNet(
                 network,
-                ARCHITECTURES[protocol.dataset],
+                architecture,
                 block_order=protocol.block_order,
                 batch_norm=protocol.batch_norm,
                 scale=protocol.scale,
@@ -113,96 +112,8 @@ def build(protocol: Protocol, network: str, seed: int) -> ClassificationNet | Re
     return net
 
 
-def draw_masks(protocol: Protocol, images: Images, sparsity: float, seed: int, use: str) -> Tensor:
-    """Masks for `images`: bool (N, 1, H, W) on their device; `use` names the stream of the seed."""
-    generator = torch.Generator().manual_seed(stream_seed(seed, f"{use} masks"))
-    draw = FIELDS[protocol.mask_kind]
-    height, width = images.pixels.shape[2:]
-    # A field is four times the size of its mask. A multiple of 16 images, so that the numbers do
-    # not depend on how many are drawn at once.
-    at_once = max(16, 4096 * 28 * 28 // (height * width) // 16 * 16)
-    masks = []
-    for start in range(0, len(images), at_once):
-        count = min(at_once, len(images) - start)
-        mask = observed(draw(count, height, width, generator), sparsity)
-        masks.append(mask.to(images.pixels.device))
-    return torch.cat(masks)
-
-
-def lost_before(sparsity: float) -> float:
-    """Share of pixels that compounding masks have taken before the source's sweep is at `sparsity`.
-
-    One minus the product of 1 - q over the leftover 0.3 and every earlier q of the sweep.
-    """
-    earlier = [q for q in SWEEP if q < sparsity]
-    return 1 - math.prod(1 - q for q in (LEFTOVER_SPARSITY, *earlier))
-
-
-def shrink(images: Images, side: int) -> Images:
-    """`images` with `side` pixels a side, averaged down (bilinear, antialiased), rounded to bytes.
-
-    Computed in float32 where the images are. Images of that side already, or side 0, stay as they
-    are. Raises ValueError for pixels that have been lost: masks are drawn after it.
-    """
-    if side in (0, images.pixels.shape[-1]):
-        return images
-    if images.left is not None:
-        raise ValueError("shrink the images before any pixel of them is lost")
-    pixels = torch.cat(
-        [
-            F.interpolate(part.float(), (side, side), mode="bilinear", antialias=True)
-            .round()
-            .clamp(0, 255)
-            .to(torch.uint8)
-            for part in images.pixels.split(256)
-        ]
-    )
-    return Images(pixels, images.labels)
-
-
-def arrange(
-    protocol: Protocol, sparsity: float, seed: int, train: Images, test: Images
-) -> tuple[Images, Images]:
-    """The training and test images of one training, from the data set's own two parts.
-
-    Where the protocol draws its own split, as many test images are drawn from all images; where
-    masks compound, `left` says which pixels the earlier sparsities have left.
-    """
-    if protocol.split == "by_seed":
-        shuffle = torch.Generator().manual_seed(stream_seed(seed, "split"))
-        order = torch.randperm(len(train) + len(test), generator=shuffle).to(train.labels.device)
-        every = Images(
-            torch.cat([train.pixels, test.pixels]), torch.cat([train.labels, test.labels])
-        )
-        test, train = every[order[: len(test)]], every[order[len(test) :]]
-    if protocol.compounding:
-        lost = lost_before(sparsity)
-        train, test = (
-            dataclasses.replace(images, left=draw_masks(protocol, images, lost, seed, use))
-            for images, use in ((train, "earlier training"), (test, "earlier test"))
-        )
-    return train, test
-
-
-def prepare(images: Images, masks: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
-    """What a network is shown of `images` (N, C, H, W) under bool masks (N, 1, H, W), in float32.
-
-    Returns the scaled images with missing pixels filled, and the masks.
-    """
-    x = images.pixels.float() / 255
-    if protocol.scaling == "imagenet":
-        mean, deviation = (
-            torch.tensor(values, device=x.device).view(1, 3, 1, 1)
-            for values in (IMAGENET_MEAN, IMAGENET_DEVIATION)
-        )
-        x = (x - mean) / deviation
-    if images.left is not None:
-        x = observe(x, images.left)  # the source multiplies by the mask
-    return observe(x, masks, protocol.fill), masks.float()
-
-
 def _forward(net: nn.Module, protocol: Protocol, x: Tensor, mask: Tensor) -> Tensor:
-    """Logits (N, classes) in float32, computed in the protocol's precision."""
+    """The network's outputs in float32, computed in the protocol's precision."""
     if protocol.precision == "float32":
         return net(x, mask)
     with torch.autocast(x.device.type, torch.bfloat16):
@@ -210,8 +121,16 @@ def _forward(net: nn.Module, protocol: Protocol, x: Tensor, mask: Tensor) -> Ten
 
 
 @torch.no_grad()
-def predict_correct(net: nn.Module, protocol: Protocol, images: Images, masks: Tensor) -> Tensor:
-    """Whether each image is classified correctly: bool (N,), on the images' device."""
+def score_images(
+    net: nn.Module,
+    protocol: Protocol,
+    images: Images,
+    masks: Tensor,
+    sparsity: float | Tensor | None = None,
+) -> Tensor:
+    """The objective's scores of each image, on the images' device: whether it was classified
+    correctly, bool (N,), or its absolute errors, float64 (N, 4)."""
+    objective = OBJECTIVES[protocol.objective]
     # With the batch's own statistics the result depends on the batch, so it is the training's.
     batch = protocol.batch_size
     order = torch.arange(len(images), device=images.labels.device)
@@ -227,15 +146,52 @@ def predict_correct(net: nn.Module, protocol: Protocol, images: Images, masks: T
     net.train(protocol.evaluation == "batch")
     if protocol.evaluation == "blocks" and isinstance(net, ResNet18) and net.sparse:
         net.blocks.train()
-    correct = torch.empty(len(images), dtype=torch.bool, device=order.device)
+    scores = []
     for index in order.split(batch):
         part = images[index]
-        x, mask = prepare(part, masks[index], protocol)
-        correct[index] = _forward(net, protocol, x, mask).argmax(1) == part.labels
+        x, mask = prepare(part, masks[index], protocol, _of_each(sparsity, index))
+        targets = objective.targets(part, protocol)
+        scores.append(objective.score(_forward(net, protocol, x, mask), targets, mask))
     for name, buffer in net.named_buffers():  # testing must leave no trace in the network
         buffer.copy_(before[name])
     net.train(was_training)
-    return correct
+    scored = torch.cat(scores)
+    back = torch.empty_like(scored)
+    back[order] = scored
+    return back
+
+
+def _of_each(sparsity: float | Tensor | None, index: Tensor) -> float | Tensor | None:
+    return sparsity[index.cpu()] if isinstance(sparsity, Tensor) else sparsity
+
+
+def _mean(scores: Tensor) -> float:
+    """Accuracy, or the mean absolute error over known pixels, of scores of many images."""
+    if scores.dim() == 1:
+        return scores.double().mean().item()
+    error, known, *_ = scores.sum(0)
+    return (error / known).item()
+
+
+@torch.no_grad()
+def reestimated(
+    net: nn.Module, protocol: Protocol, train: Images, sparsity: float, seed: int
+) -> nn.Module:
+    """A copy of `net` whose BatchNorm statistics are those of training images at `sparsity`.
+
+    They are averaged over batches of the first `REESTIMATED_FROM` of `train`; weights stay.
+    """
+    net = copy.deepcopy(net)
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.reset_running_stats()
+            layer.momentum = None  # a plain average over the batches
+    images = train[:REESTIMATED_FROM]
+    masks = draw_masks(protocol, images, sparsity, seed, "re-estimation")
+    net.train()
+    for index in torch.arange(len(images), device=masks.device).split(max(64, protocol.batch_size)):
+        _forward(net, protocol, *prepare(images[index], masks[index], protocol, sparsity))
+    return net
 
 
 def fit(
@@ -247,6 +203,8 @@ def fit(
     test: Images,
     *,
     test_sparsities: tuple[float, ...] | None = None,
+    reestimate: bool = False,
+    other_masks: tuple[MaskKind, ...] = (),
     device: torch.device | str | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Outcome:
@@ -256,6 +214,9 @@ def fit(
         protocol, network, sparsity, seed: the training's key.
         train, test: the data set's two parts; see `arrange`.
         test_sparsities: sparsities to test at after training; by default the training sparsity.
+        reestimate: test each of them also with BatchNorm statistics of training images at that
+            sparsity, in the place of the other kind that the source used.
+        other_masks: other ways to be missing, to be tested at the training sparsity.
         device: by default the GPU if there is one.
         progress: called with the share of the training done, at most 1, some times an epoch.
 
@@ -273,6 +234,7 @@ def fit(
     with _reproducible(protocol):
         # Before they travel, so that every device gets the same bytes.
         train, test = shrink(train, protocol.side), shrink(test, protocol.side)
+        train, test, unit = in_units(protocol, train, test)
         train, test = arrange(protocol, sparsity, seed, train.to(device), test.to(device))
         held_out = train[:0]
         if protocol.held_out:
@@ -282,130 +244,198 @@ def fit(
             index = torch.randperm(len(train), generator=shuffle).to(device)
             held_out, train = train[index[: protocol.held_out]], train[index[protocol.held_out :]]
 
-        best: _Candidate | None = None
-        for i, rate in enumerate(protocol.learning_rates):
-            share = _part_of(progress, i, len(protocol.learning_rates))
-            candidate = _fit_one_rate(
-                protocol, network, sparsity, seed, rate, train, held_out, test, device, share
+        def start(rate: float) -> _Candidate:
+            return _Candidate(
+                protocol, network, sparsity, seed, rate, train, held_out, test, device, unit
             )
-            outcome.candidates.append(
-                {
-                    "learning_rate": rate,
-                    "epochs": len(candidate.epochs),
-                    "best_epoch": candidate.best_epoch,
-                    "held_out_accuracy": candidate.held_out_accuracy,
-                }
-            )
-            if best is None or candidate.held_out_accuracy > best.held_out_accuracy:
-                best = candidate
-        assert best is not None
+
+        candidates, best = _choose(protocol, start, progress)
+        outcome.candidates = [candidate.summary() for candidate in candidates]
         outcome.epochs, outcome.curve = best.epochs, best.curve
-        other = _with_other_statistics(protocol)
-        # A dense ResNet18 has no blocks that its source left in training mode.
-        both = protocol.batch_norm and (protocol.architecture == "cnn" or best.net.sparse)
-        if both:
-            outcome.other_statistics[other.evaluation] = {}
+        net = best.net
         for q in tests:
             masks = draw_masks(protocol, test, q, seed, "test")
-            correct = predict_correct(best.net, protocol, test, masks)
-            outcome.correct[q] = correct.cpu()
-            outcome.accuracy[q] = correct.double().mean().item()
-            if both:
-                accuracy = _accuracy(best.net, other, test, masks)
-                outcome.other_statistics[other.evaluation][q] = accuracy
-    outcome.weights = {name: value.cpu() for name, value in best.net.state_dict().items()}
+            scores = score_images(net, protocol, test, masks, q)
+            if protocol.objective == "classify":
+                outcome.correct[q] = scores.cpu()
+                outcome.accuracy[q] = _mean(scores)
+            else:
+                outcome.error[q] = unit * _mean(scores)
+                if (of_missing := scores[:, 2:].sum(0))[1]:
+                    outcome.error_missing[q] = unit * (of_missing[0] / of_missing[1]).item()
+            if reestimate:
+                again = reestimated(net, protocol, train, q, seed)
+                outcome.other_statistics.setdefault("reestimated", {})[q] = unit * _mean(
+                    score_images(again, protocol, test, masks, q)
+                )
+                continue
+            for kind, other in _other_statistics(protocol, net):
+                outcome.other_statistics.setdefault(kind, {})[q] = _mean(
+                    score_images(net, other, test, masks, q)
+                )
+        for mask_kind in other_masks:
+            other = dataclasses.replace(protocol, mask_kind=mask_kind)
+            masks = draw_masks(other, test, sparsity, seed, "test")
+            scores = score_images(net, protocol, test, masks, sparsity)
+            outcome.other_masks[mask_kind] = unit * _mean(scores)
+    outcome.weights = {name: value.cpu() for name, value in net.state_dict().items()}
     outcome.seconds = time.perf_counter() - started
     return outcome
 
 
-@dataclass
-class _Candidate:
-    """One learning rate's training; the network as it was after its best epoch."""
-
-    net: ClassificationNet | ResNet18
-    epochs: list[dict[str, float]]
-    curve: list[float]
-    best_epoch: int
-    held_out_accuracy: float
-
-
-def _fit_one_rate(
+def _choose(
     protocol: Protocol,
-    network: str,
-    sparsity: float,
-    seed: int,
-    rate: float,
-    train: Images,
-    held_out: Images,
-    test: Images,
-    device: torch.device,
+    start: Callable[[float], "_Candidate"],
     progress: Callable[[float], None] | None,
-) -> _Candidate:
-    net = build(protocol, network, seed).to(device)
-    optimiser = _optimiser(protocol, net, rate)
-    order = torch.Generator().manual_seed(stream_seed(seed, "order"))
-    test_masks = draw_masks(protocol, test, sparsity, seed, "test")
-    held_out_masks = None
-    if len(held_out):
-        held_out_masks = draw_masks(protocol, held_out, sparsity, seed, "held-out")
-    # A part is a whole number of batches, so that batches do not depend on how often we record.
-    steps = -(-len(train) // protocol.batch_size)
-    part = -(-steps // PARTS_OF_AN_EPOCH) * protocol.batch_size
+) -> tuple[list["_Candidate"], "_Candidate"]:
+    """Trains a candidate for each learning rate; returns them, and the best on held-out images.
 
-    best = _Candidate(net, [], [], 0, 0.0)
-    best_state: dict[str, Tensor] | None = None
-    for epoch in range(protocol.epochs):
+    With trial epochs only the best of the trial goes on (Jamieson & Talwalkar, 2016, in one step).
+    """
+    candidates: list[_Candidate] = []
+    trial = protocol.trial_epochs or protocol.epochs
+    rates = protocol.learning_rates
+    whole = trial * len(rates) + protocol.epochs - trial  # epochs, at most
+
+    def report(before: float, epochs: float) -> None:
+        if progress:
+            progress(min((before + epochs) / whole, 1.0))
+
+    for i, rate in enumerate(rates):
+        candidates.append(start(rate))
+        candidates[-1].train(trial, functools.partial(report, i * trial))
+    best = max(candidates, key=lambda candidate: candidate.best_score)  # the first of equals
+    best.train(protocol.epochs, functools.partial(report, (len(rates) - 1) * trial))
+    best.restore()
+    report(whole, 0)
+    return candidates, best
+
+
+class _Candidate:
+    """One learning rate's training, epoch by epoch; what was best on held-out images is kept."""
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        network: str,
+        sparsity: float,
+        seed: int,
+        rate: float,
+        train: Images,
+        held_out: Images,
+        test: Images,
+        device: torch.device,
+        unit: float,
+    ) -> None:
+        self.protocol, self.sparsity, self.seed, self.rate = protocol, sparsity, seed, rate
+        self.images, self.held_out, self.test = train, held_out, test
+        self.device, self.unit = device, unit
+        self.objective = OBJECTIVES[protocol.objective]
+        self.net = build(protocol, network, seed).to(device)
+        self.optimiser = _optimiser(protocol, self.net, rate)
+        self.order = torch.Generator().manual_seed(stream_seed(seed, "order"))
+        self.test_masks = draw_masks(protocol, test, sparsity, seed, "test")
+        if len(held_out):
+            self.held_out_sparsity = draw_sparsities(protocol, held_out, sparsity, seed, "held-out")
+            self.held_out_masks = draw_masks(
+                protocol, held_out, self.held_out_sparsity, seed, "held-out"
+            )
+        self.epochs: list[dict[str, float]] = []
+        self.curve: list[float] = []
+        self.best_epoch = 0
+        self.best_score = 0.0  # higher is better: an accuracy, or an error's negative
+        self.best_state: dict[str, Tensor] | None = None
+
+    def train(self, until: int, progress: Callable[[float], None]) -> None:
+        """Goes on to epoch `until`, or until patience ends; calls progress with epochs done."""
+        patience = self.protocol.patience
+        while len(self.epochs) < until:
+            if patience and self.epochs and len(self.epochs) - 1 - self.best_epoch >= patience:
+                break
+            self._train_epoch(progress)
+
+    def restore(self) -> None:
+        """Gives the network the weights of its best epoch."""
+        if self.best_state is not None:
+            self.net.load_state_dict(self.best_state)
+
+    def summary(self) -> dict[str, float]:
+        """What a record keeps of a learning rate."""
+        scored = {}
+        if self.protocol.objective == "classify":
+            scored["held_out_accuracy"] = self.best_score
+        elif len(self.held_out):
+            scored["held_out_error"] = -self.best_score
+        return {
+            "learning_rate": self.rate,
+            "epochs": len(self.epochs),
+            "best_epoch": self.best_epoch,
+            **scored,
+        }
+
+    def _train_epoch(self, progress: Callable[[float], None]) -> None:
+        protocol, images, epoch = self.protocol, self.images, len(self.epochs)
         started = time.perf_counter()
         if protocol.drop_after and epoch == protocol.drop_after:
-            optimiser = _optimiser(protocol, net, rate / 10)
+            self.optimiser = _optimiser(protocol, self.net, self.rate / 10)
         if epoch == 0 or protocol.masks == "epoch":
-            masks = draw_masks(protocol, train, sparsity, seed, f"training epoch {epoch}")
-        losses: list[Tensor] = []  # sum over the images of each part
-        correct = torch.zeros((), dtype=torch.int64, device=device)
-        permutation = torch.randperm(len(train), generator=order).to(device)
-        for index in permutation.split(part):
-            shown = train[index]
-            x, mask = prepare(shown, masks[index], protocol)
-            labels = shown.labels
+            use = f"training epoch {epoch}"
+            self.sparsities = draw_sparsities(protocol, images, self.sparsity, self.seed, use)
+            self.masks = draw_masks(protocol, images, self.sparsities, self.seed, use)
+        # A part is a whole number of batches, so that batches do not depend on how often we record.
+        steps = -(-len(images) // protocol.batch_size)
+        part = -(-steps // PARTS_OF_AN_EPOCH) * protocol.batch_size
+        losses: list[Tensor] = []  # mean over the images of each part
+        scores: list[Tensor] = []
+        permutation = torch.randperm(len(images), generator=self.order).to(self.device)
+        parts = permutation.split(part)
+        for index in parts:
+            shown = images[index]
+            sparsity = _of_each(self.sparsities, index)
+            x, mask = prepare(shown, self.masks[index], protocol, sparsity)
+            targets = self.objective.targets(shown, protocol)
             outputs: list[Tensor] = []
-            batches = (t.split(protocol.batch_size) for t in (x, mask, labels))
+            batches = (t.split(protocol.batch_size) for t in (x, mask, targets))
             for xb, mb, yb in zip(*batches, strict=True):
-                optimiser.zero_grad()
-                logits = _forward(net, protocol, xb, mb)
-                F.cross_entropy(logits, yb).backward()
-                optimiser.step()
-                outputs.append(logits.detach())
-            logits = torch.cat(outputs)
-            losses.append(F.cross_entropy(logits, labels, reduction="sum"))
-            correct += (logits.argmax(1) == labels).sum()
-            if progress:
-                done = (epoch + len(losses) * part / len(train)) / protocol.epochs
-                progress(min(done, 1.0))
-        sizes = [len(index) for index in permutation.split(part)]
-        best.curve += [loss.item() / size for loss, size in zip(losses, sizes, strict=True)]
+                self.optimiser.zero_grad()
+                output = _forward(self.net, protocol, xb, mb)
+                self.objective.loss(output, yb).backward()
+                self.optimiser.step()
+                outputs.append(output.detach())
+            output = torch.cat(outputs)
+            losses.append(self.objective.loss(output, targets))
+            scores.append(self.objective.score(output, targets, mask))
+            progress(min(epoch + len(losses) * part / len(images), epoch + 1.0))
+        self.curve += [loss.item() for loss in losses]
+        sizes = [len(index) for index in parts]
         measured = {
-            "loss": sum(loss.item() for loss in losses) / len(train),
-            "train_accuracy": correct.item() / len(train),
-            "test_accuracy": _accuracy(net, protocol, test, test_masks),
+            "loss": sum(l * n for l, n in zip(self.curve[-len(sizes) :], sizes, strict=True))
+            / len(images),
+            **self._named("train", _mean(torch.cat(scores))),
+            **self._named("test", self._score(self.test, self.test_masks, self.sparsity)),
         }
-        if held_out_masks is not None:
-            accuracy = measured["held_out_accuracy"] = _accuracy(
-                net, protocol, held_out, held_out_masks
-            )
-            if best_state is None or accuracy > best.held_out_accuracy:
-                best_state = copy.deepcopy(net.state_dict())
-                best.best_epoch, best.held_out_accuracy = epoch, accuracy
+        if len(self.held_out):
+            value = self._score(self.held_out, self.held_out_masks, self.held_out_sparsity)
+            named = self._named("held_out", value)
+            measured |= named
+            score = value if protocol.objective == "classify" else -next(iter(named.values()))
+            score = -math.inf if math.isnan(score) else score  # diverged
+            if self.best_state is None or score > self.best_score:
+                self.best_state = copy.deepcopy(self.net.state_dict())
+                self.best_epoch, self.best_score = epoch, score
         else:
-            best.best_epoch = epoch
+            self.best_epoch = epoch
         measured["seconds"] = time.perf_counter() - started
-        best.epochs.append(measured)
-        if protocol.patience and epoch - best.best_epoch >= protocol.patience:
-            break
-    if best_state is not None:
-        net.load_state_dict(best_state)
-    if progress:
-        progress(1.0)
-    return best
+        self.epochs.append(measured)
+
+    def _score(self, images: Images, masks: Tensor, sparsity: float | Tensor) -> float:
+        return _mean(score_images(self.net, self.protocol, images, masks, sparsity))
+
+    def _named(self, images: str, score: float) -> dict[str, float]:
+        """A score of some images under its name in records: an accuracy, or an error in units."""
+        if self.protocol.objective == "classify":
+            return {f"{images}_accuracy": score}
+        return {f"{images}_error": self.unit * score}
 
 
 def _optimiser(protocol: Protocol, net: nn.Module, rate: float) -> torch.optim.Optimizer:
@@ -415,26 +445,21 @@ def _optimiser(protocol: Protocol, net: nn.Module, rate: float) -> torch.optim.O
     return torch.optim.Adam(weights, rate, fused=True)
 
 
-def _with_other_statistics(protocol: Protocol) -> Protocol:
-    """The same but for BatchNorm's statistics in testing: the other kind that the source used."""
-    other: Literal["batch", "blocks"] = "blocks" if protocol.architecture == "resnet18" else "batch"
-    evaluation = other if protocol.evaluation == "running" else "running"
-    return dataclasses.replace(protocol, evaluation=evaluation)
-
-
-def _accuracy(net: nn.Module, protocol: Protocol, images: Images, masks: Tensor) -> float:
-    return predict_correct(net, protocol, images, masks).double().mean().item()
-
-
-def _part_of(
-    progress: Callable[[float], None] | None, i: int, of: int
-) -> Callable[[float], None] | None:
-    return None if progress is None else lambda share: progress((i + share) / of)
+def _other_statistics(protocol: Protocol, net: Network) -> Iterator[tuple[str, Protocol]]:
+    """The other kind of BatchNorm's statistics in testing that the source used: its name, and the
+    protocol with it; nothing where a network has no such choice."""
+    # A dense ResNet18 has no blocks that its source left in training mode.
+    resnet = protocol.architecture == "resnet18"
+    if protocol.objective != "classify" or not protocol.batch_norm or (resnet and not net.sparse):
+        return
+    other: Literal["batch", "blocks"] = "blocks" if resnet else "batch"
+    kind = other if protocol.evaluation == "running" else "running"
+    yield kind, dataclasses.replace(protocol, evaluation=kind)
 
 
 @contextmanager
 def _reproducible(protocol: Protocol) -> Iterator[None]:
-    """Deterministic kernels only, and for very small batches on a CPU the plain ones.
+    """Deterministic kernels only, and for very small batches of digits on a CPU the plain ones.
 
     oneDNN's convolutions set up more than they compute for a batch of 4: without them a training
     of the source's MNIST network takes a sixth less time.
@@ -450,7 +475,8 @@ def _reproducible(protocol: Protocol) -> Iterator[None]:
     # Nothing here reads memory that it has not written, and filling it takes time.
     memory.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
-    onednn = torch.backends.mkldnn.enabled and protocol.batch_size > 16
+    small = protocol.dataset == "mnist" and protocol.batch_size <= 16
+    onednn = torch.backends.mkldnn.enabled and not small
     try:
         with warnings.catch_warnings():
             # The switch itself warns of a GPU format that has nothing to do with it.

@@ -1,0 +1,211 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags,-all
+#     notebook_metadata_filter: kernelspec,jupytext,-all
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What the paper claimed: invariance
+#
+# Uhrig et al. claim that a network with sparse convolutions works at
+# sparsities that it was not trained at. The source trained and tested at one
+# sparsity, and so never asked. Here every network is trained at one sparsity
+# and tested at all.
+# `papermill notebooks/invariance.ipynb out.ipynb -p sparsity 0.5` runs this
+# notebook, training included, at p = 0.5.
+
+# %% tags=["hide-input"]
+import os
+
+from IPython.display import HTML, display
+
+from sparseconv_lib.study import (
+    data,
+    figures,
+    records,
+    report,
+    report_invariance,
+    runner,
+    transfer,
+)
+from sparseconv_lib.study.protocol import check_parameter_names
+
+_before = dict(globals())
+
+# %% tags=["parameters", "hide-input"]
+sparsity = 0.5  # share of missing pixels in training, from 0 to below 1
+protocol = "fair"  # or caltech101; changes stand after commas
+networks = "ConvNet, ConvNet+mask, SparseConvNet, SparseConvNet-kept"
+seed = 0  # the first seed
+seeds = 1  # how many seeds, one after the other
+source = os.environ.get("SPARSECONV_SOURCE", "train")  # or records
+
+# %% tags=["hide-input"]
+check_parameter_names(
+    {"sparsity", "protocol", "networks", "seed", "seeds", "source"},
+    _before,
+    dict(globals()),
+)
+keys, knobs, training = runner.asked(
+    "invariance", sparsity, protocol, networks, seed, seeds, source
+)
+protocol = keys[0].protocol
+
+# %% [markdown] tags=["chapter"]
+# ## What was found
+
+# %% tags=["remove-input", "chapter"]
+for sentence in report_invariance.SENTENCES:
+    display(HTML(report.paragraph(sentence())))
+
+# %% [markdown] tags=["chapter"]
+# ## Trained at one sparsity, tested at another
+#
+# One training serves all test sparsities. Networks of one seed see the same
+# masks, and masks nest: what is missing at 0.5 is missing at 0.8. A network
+# that is invariant has rows as good as its diagonal.
+
+# %% tags=["hide-input", "chapter"]
+display(HTML(report_invariance.heat_maps()))
+
+# %% tags=["hide-input", "chapter"]
+for other in ("ConvNet", "ConvNet+mask"):
+    display(HTML(report_invariance.difference_table(other)))
+
+# %% [markdown] tags=["chapter"]
+# One number for invariance is the *regret* of a training sparsity p: the most
+# that it costs at any test sparsity q, against the same network trained at q,
+#
+# $$\max_q \; \bigl[\,\mathrm{acc}(q \to q) - \mathrm{acc}(p \to q)\,\bigr].$$
+
+# %% tags=["hide-input", "chapter"]
+display(HTML(report_invariance.regret_table()))
+
+# %% [markdown] tags=["chapter"]
+# ## BatchNorm is a confound
+#
+# BatchNorm's running statistics come from the training sparsity. A plain
+# convolution sees $1 - p$ of its input, so that its outputs shrink or grow as
+# p moves, and the statistics no longer fit; Eq. 1 divides that factor out.
+# Hence the same networks once more, their weights untouched, with statistics
+# re-estimated on training images at the test sparsity. What a network loses
+# with the first and not with the second is BatchNorm's loss, not the
+# convolution's.
+
+# %% tags=["hide-input", "chapter"]
+display(HTML(report_invariance.statistics_table()))
+
+# %% tags=["hide-input", "chapter"]
+display(HTML(report_invariance.heat_maps(transfer.REESTIMATED)))
+
+# %% tags=["hide-input", "chapter"]
+display(
+    HTML(report_invariance.difference_table("ConvNet", transfer.REESTIMATED))
+)
+
+# %% [markdown] tags=["chapter"]
+# ## Two cheap cures
+#
+# The obvious one for a plain network is to divide its input by $1 - p$; the
+# other is to train it at many sparsities at once, each image at its own.
+
+# %% tags=["hide-input", "chapter"]
+display(HTML(report_invariance.cures_table()))
+
+# %% [markdown] tags=["chapter"]
+# ## Equal care for every network
+#
+# Two epochs at one learning rate measure the optimiser as much as the network.
+# The protocol `fair` tries the same learning rates for every network on 10,000
+# held-out training images, goes on with the best after a trial of one epoch,
+# draws new masks in every epoch, and stops when two epochs have brought
+# nothing better. What this book says about networks, rather than about the
+# source, it says from here.
+
+# %% tags=["hide-input", "chapter"]
+display(HTML(report_invariance.rates_table()))
+
+# %% tags=["remove-input", "chapter"]
+display(HTML(report.paragraph(report_invariance.trial_in_words())))
+
+# %% [markdown] tags=["chapter"]
+# ## What stands where a pixel is missing
+#
+# The ground of a digit is 0, and a missing pixel is 0: the guess is nearly
+# always right. With dark digits on a bright ground it is nearly always wrong.
+# A sparse convolution does not look at missing pixels, so nothing changes for
+# it but the digits; to a plain one, better guesses can be given.
+
+# %% tags=["hide-input", "chapter"]
+display(HTML(report_invariance.fills_table()))
+
+# %% [markdown] tags=["chapter"]
+# ## Other ways to be missing
+
+# %% tags=["hide-input", "chapter"]
+display(HTML(report_invariance.kinds_table()))
+
+# %% [markdown] tags=["chapter"]
+# ## On photographs
+#
+# The same matrix on Caltech-101 with the source's simple network, as the
+# source's text trains it. It asks for a GPU.
+
+# %% tags=["hide-input", "chapter"]
+display(HTML(report_invariance.heat_maps(protocol="caltech101")))
+
+# %% tags=["hide-input", "chapter"]
+display(
+    HTML(report_invariance.difference_table("ConvNet", protocol="caltech101"))
+)
+
+# %% [markdown] tags=["chapter"]
+# ## Verdicts
+#
+# The rules are in [](../claims.md).
+
+# %% tags=["hide-input", "chapter"]
+display(HTML(report.verdict_table("invariance")))
+
+# %% [markdown]
+# ## Training
+
+# %% tags=["hide-input"]
+display(HTML(report.protocol_table(protocol, knobs)))
+
+# %% tags=["hide-input"]
+if training:
+    dataset = data.load(knobs.dataset)
+    trained = list(runner.run(keys, knobs, dataset).values())
+else:
+    trained = [record for key in keys if (record := records.find(key))]
+display(HTML(figures.training_curves(trained)))
+
+# %% [markdown]
+# ## The result, trained at this sparsity
+
+# %% tags=["hide-input"]
+display(HTML(report_invariance.run_table(trained)))
+
+# %% tags=["hide-input", "chapter"]
+if training:
+    print(report_invariance.beside_recorded(trained))
+
+# %% [markdown] tags=["chapter", "probe"]
+# ## Does training still work?
+#
+# Each network is trained for a few seeded steps on generated images. The
+# regression tests compare these digits with the committed ones.
+
+# %% tags=["hide-input", "chapter", "probe"]
+print(report.probe_report(protocol, "invariance"))

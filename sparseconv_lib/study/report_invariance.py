@@ -1,0 +1,575 @@
+"""What the chapter on invariance shows: train x test matrices, regret, and the confounds."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+import pandas
+import seaborn
+
+from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study import figures, records, transfer
+from sparseconv_lib.study.grid import (
+    DENSE_NETWORKS,
+    FILLS,
+    PAPERS_NETWORKS,
+    PAPERS_SPARSITY,
+    TEST_SPARSITIES,
+    TWO_SPARSITIES,
+)
+from sparseconv_lib.study.protocol import full_name
+from sparseconv_lib.study.records import Record
+from sparseconv_lib.study.report import (
+    NO_BREAK,
+    as_html,
+    devices,
+    mark,
+    note,
+    signed,
+)
+from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
+from sparseconv_lib.study.transfer import REESTIMATED, RUNNING, Cells, measured, regret
+
+SPARSE = "SparseConvNet"
+STATISTICS = {RUNNING: "of training", REESTIMATED: "re-estimated"}
+# Far from training in both directions: (trained at, tested at).
+FAR = ((0.5, 0.0), (0.5, 0.95), (0.8, 0.0), (0.8, 0.95))
+MIXED = full_name("fair, mixed_sparsity=true")
+RESCALED = full_name("fair, rescale=true")
+KINDS = {"bernoulli": "single pixels", "block": "blocks", "scan_line": "scan lines"}
+NOT_RUN = "<p>Not run yet.</p>"
+
+
+def heat_maps(statistics: str = RUNNING, protocol: str = "fair") -> str:
+    """Mean test accuracy of each network, trained down, tested across."""
+    cells = measured(protocol, statistics)
+    if not cells:
+        return NOT_RUN
+    figure, axes = figures.new_figure(9.2, 7.6, 2, 2)
+    matrices = {network: _matrix(cells, network) for network in NETWORKS}
+    lowest = min(np.nanmin(values, initial=100) for values in matrices.values())
+    told = []
+    for (network, values), axis in zip(matrices.items(), axes.flat, strict=True):
+        seaborn.heatmap(
+            values,
+            ax=axis,
+            vmin=10 * (lowest // 10),
+            vmax=100,
+            cmap="viridis",
+            annot=True,
+            fmt=".1f",
+            annot_kws={"fontsize": 7},
+            cbar=False,
+            xticklabels=[f"{q:g}" for q in TEST_SPARSITIES],
+            yticklabels=[f"{p:g}" for p in TEST_SPARSITIES],
+        )
+        axis.set(title=network, xlabel="tested at p", ylabel="trained at p")
+        known = values[~np.isnan(values)]
+        if known.size:
+            told.append(f"{network} from {known.min():.1f} to {known.max():.1f} %")
+    found = records.load(transfer.EXPERIMENT, protocol)
+    return figures.as_html(
+        figure,
+        f"Test accuracy in per cent, mean over seeds ({_n_of(cells)}); BatchNorm's statistics are "
+        f"those {STATISTICS[statistics]}. On the diagonal a network is tested where it was "
+        f"trained; blank cells are not run. Protocol {protocol}; {devices(found)}.{note(found)}",
+        f"Four matrices of accuracy, training sparsity by test sparsity: {'; '.join(told)}.",
+    )
+
+
+def _matrix(cells: Cells, network: str) -> np.ndarray:
+    """Mean accuracies in per cent: (training, test) sparsities; nan where not run."""
+    values = np.full((len(TEST_SPARSITIES),) * 2, np.nan)
+    for i, p in enumerate(TEST_SPARSITIES):
+        for j, q in enumerate(TEST_SPARSITIES):
+            if seeds := cells.get((network, p, q)):
+                values[i, j] = 100 * summarise(seeds.values()).mean
+    return values
+
+
+def _n_of(cells: Cells) -> str:
+    n = sorted({len(seeds) for seeds in cells.values()})
+    if not n:
+        return "n = 0"
+    return f"n = {n[0]}" if n[0] == n[-1] else f"n = {n[0]} to {n[-1]}"
+
+
+def difference_table(against: str, statistics: str = RUNNING, protocol: str = "fair") -> str:
+    """SparseConvNet minus another network in every cell, paired by seed, with 95 % intervals."""
+    cells = measured(protocol, statistics)
+    rows = []
+    for p in TEST_SPARSITIES:
+        row = {"trained at": f"{p:g}"}
+        for q in TEST_SPARSITIES:
+            a, b = cells.get((SPARSE, p, q), {}), cells.get((against, p, q), {})
+            row[f"tested at {q:g}"] = points(_difference(a, b))
+        rows.append(row)
+    found = [
+        record
+        for record in records.load(transfer.EXPERIMENT, protocol)
+        if record.key.network in (SPARSE, against)
+    ]
+    if not found:
+        return NOT_RUN
+    return as_html(
+        pandas.DataFrame(rows),
+        f"{SPARSE} minus {against} in points of accuracy, paired by seed, ± half of the 95 % "
+        f"interval; BatchNorm's statistics are those {STATISTICS[statistics]}. {_n_of(cells)}; "
+        f"protocol {protocol}; {devices(found)}.{note(found)}",
+    )
+
+
+def _difference(a: dict[int, float], b: dict[int, float]) -> Summary | None:
+    return paired_difference(a, b) if a.keys() & b.keys() else None
+
+
+def points(summary: Summary | None) -> str:
+    """ "+1.2 ± 0.4": a difference in points and half of its 95 % interval."""
+    if summary is None:
+        return "not run"
+    half = "" if summary.n == 1 else f" ± {100 * (summary.high - summary.mean):.1f}"
+    return f"{signed(100 * summary.mean, 1)}{half}".replace(" ", NO_BREAK)
+
+
+def regret_table(protocol: str = "fair") -> str:
+    """The regret of each network for each training sparsity, running and re-estimated."""
+    found = records.load(transfer.EXPERIMENT, protocol)
+    if not found:
+        return NOT_RUN
+    rows = []
+    for network in NETWORKS:
+        for statistics in (RUNNING, REESTIMATED):
+            cells = measured(protocol, statistics)
+            row = {"network": network, "BatchNorm's statistics": STATISTICS[statistics]}
+            for p in TEST_SPARSITIES:
+                row[f"trained at {p:g}"] = _regret_in_points(
+                    regret(cells, network, p, TEST_SPARSITIES)
+                )
+            rows.append(row)
+    return as_html(
+        pandas.DataFrame(rows),
+        "Regret in points: the most that a training sparsity costs at any test sparsity, against "
+        "the same network trained there. In brackets the 95 % interval, bootstrapped over whole "
+        f"seeds. {_n_of(measured(protocol))}; protocol {protocol}; {devices(found)}.{note(found)}",
+    )
+
+
+def _regret_in_points(summary: Summary | None) -> str:
+    if summary is None:
+        return "not run"
+    span = "" if summary.n == 1 else f" [{100 * summary.low:.1f}, {100 * summary.high:.1f}]"
+    return f"{100 * summary.mean:.1f}{span}".replace(" ", NO_BREAK)
+
+
+def invariance_in_words(trained_at: float = 0.5, protocol: str = "fair") -> str:
+    """The chapter's first sentence: how each network's regret compares."""
+    told = []
+    for statistics in (RUNNING, REESTIMATED):
+        cells = measured(protocol, statistics)
+        parts = [
+            f"{network} {_regret_in_points(summary)}"
+            for network in NETWORKS
+            if (summary := regret(cells, network, trained_at, TEST_SPARSITIES))
+        ]
+        if parts:
+            told.append(f"{', '.join(parts)} with statistics {STATISTICS[statistics]}")
+    if not told:
+        return "The train × test matrix has not been run yet."
+    return (
+        f"Trained at p = {trained_at:g} and tested from p = 0 to {TEST_SPARSITIES[-1]:g}, digits "
+        f"cost at the worst test sparsity, in points against the same network trained there: "
+        f"{'; '.join(told)} ({_n_of(measured(protocol))}, 95 % intervals in brackets)."
+    )
+
+
+def advantage_in_words(trained_at: float = 0.5, protocol: str = "fair") -> str:
+    """What is left of SparseConvNet's advantage where BatchNorm's confound is removed."""
+    sentences = []
+    for against in DENSE_NETWORKS:
+        parts = []
+        for statistics in (RUNNING, REESTIMATED):
+            cells = measured(protocol, statistics)
+            for q in (0.0, PAPERS_SPARSITY):
+                gap = _difference(
+                    cells.get((SPARSE, trained_at, q), {}), cells.get((against, trained_at, q), {})
+                )
+                if gap:
+                    parts.append(f"{points(gap)} at p = {q:g} ({STATISTICS[statistics]})")
+        if parts:
+            sentences.append(f"against {against} {', '.join(parts)}")
+    if not sentences:
+        return "What is left of SparseConvNet's advantage cannot be said yet."
+    return (
+        f"Trained at p = {trained_at:g}, SparseConvNet is, in points by test sparsity and by "
+        f"BatchNorm's statistics, {'; '.join(sentences)}."
+    )
+
+
+def statistics_table(protocol: str = "fair") -> str:
+    """Cells far from the diagonal with each kind of BatchNorm's statistics."""
+    found = records.load(transfer.EXPERIMENT, protocol)
+    if not found:
+        return NOT_RUN
+    by_kind = {kind: measured(protocol, kind) for kind in STATISTICS}
+    rows = []
+    for p, q in FAR:
+        for network in NETWORKS:
+            row = {"trained at": f"{p:g}", "tested at": f"{q:g}", "network": network}
+            for kind, told in STATISTICS.items():
+                row[told] = percents(by_kind[kind].get((network, p, q), {}))
+            row["trained there"] = percents(by_kind[RUNNING].get((network, q, q), {}))
+            rows.append(row)
+    return as_html(
+        pandas.DataFrame(rows),
+        "Test accuracy in per cent, mean ± standard deviation over seeds, far from where a network "
+        "was trained, by the statistics that BatchNorm uses in testing. The last column is the "
+        f"same network trained at the test sparsity. {_n_of(by_kind[RUNNING])}; {devices(found)}."
+        f"{note(found)}",
+    )
+
+
+def percents(seeds: dict[int, float]) -> str:
+    """ "91.20 ± 0.31", or "not run"."""
+    if not seeds:
+        return "not run"
+    summary = summarise(seeds.values())
+    spread = "" if summary.n == 1 else f" ± {100 * summary.sd:.2f}"
+    return f"{100 * summary.mean:.2f}{spread}".replace(" ", NO_BREAK)
+
+
+def cures_table() -> str:
+    """Cheap cures beside the sparse convolution: accuracy at each test sparsity."""
+    rows, found = [], []
+    asked: list[tuple[str, str, str, float, str]] = []
+    for p in TWO_SPARSITIES:
+        asked += [
+            (f"trained at {p:g}", "fair", "ConvNet", p, RUNNING),
+            (f"trained at {p:g}, input × 1/(1 − p)", RESCALED, "ConvNet", p, RUNNING),
+            (f"trained at {p:g}, statistics re-estimated", "fair", "ConvNet", p, REESTIMATED),
+            (f"trained at {p:g}", "fair", SPARSE, p, RUNNING),
+            (f"trained at {p:g}, statistics re-estimated", "fair", SPARSE, p, REESTIMATED),
+        ]
+    asked += [
+        (f"trained at 0 to {PAPERS_SPARSITY:g}, mixed", MIXED, network, PAPERS_SPARSITY, RUNNING)
+        for network in NETWORKS
+    ]
+    for told, protocol, network, p, statistics in asked:
+        some = [
+            record
+            for record in records.load(transfer.EXPERIMENT, protocol)
+            if record.key.network == network and record.key.sparsity == p
+        ]
+        found += some
+        cells = transfer.cells_of(some, statistics)
+        row = {"network": network, "how": told, "n": f"{len(some)}{mark(some)}"}
+        for q in TEST_SPARSITIES:
+            seeds = cells.get((network, p, q), {})
+            row[f"{q:g}"] = percents(seeds)
+        rows.append(row)
+    if not found:
+        return NOT_RUN
+    return as_html(
+        pandas.DataFrame(rows),
+        "Test accuracy in per cent at each test sparsity, mean ± standard deviation over n seeds. "
+        f"{devices(found)}.{note(found)}",
+    )
+
+
+def cures_in_words() -> str:
+    """Whether training at many sparsities makes the layer needless."""
+    mixed, told = measured(MIXED), []
+    for network in NETWORKS[1:]:
+        gaps = [
+            _difference(
+                mixed.get((network, PAPERS_SPARSITY, q), {}),
+                mixed.get(("ConvNet", PAPERS_SPARSITY, q), {}),
+            )
+            for q in TEST_SPARSITIES
+        ]
+        known = [(q, gap) for q, gap in zip(TEST_SPARSITIES, gaps, strict=True) if gap]
+        if known:
+            low = min(known, key=lambda pair: pair[1].mean)
+            high = max(known, key=lambda pair: pair[1].mean)
+            told.append(
+                f"{network} lies between {points(low[1])} points (p = {low[0]:g}) and "
+                f"{points(high[1])} (p = {high[0]:g}) of ConvNet"
+            )
+    if not told:
+        return "Training at mixed sparsities has not been run yet."
+    return f"Trained at all sparsities at once, {'; '.join(told)} ({_n_of(mixed)})."
+
+
+def rates_table(protocol: str = "fair") -> str:
+    """Which learning rates were chosen, how long trainings went on, and what they reached."""
+    found = records.load(transfer.EXPERIMENT, protocol)
+    if not found:
+        return NOT_RUN
+    rows = []
+    for network in NETWORKS:
+        for p in TEST_SPARSITIES:
+            some = [r for r in found if (r.key.network, r.key.sparsity) == (network, p)]
+            if some:
+                used = [chosen(record) for record in some]
+                rows.append(
+                    {
+                        "network": network,
+                        "p": f"{p:g}",
+                        "n": str(len(some)),
+                        "learning rates": ", ".join(
+                            f"{rate:g}" for rate in _sorted(u[0] for u in used)
+                        ),
+                        "epochs": _span([u[1] for u in used]),
+                        "best epoch": _span([u[2] for u in used]),
+                        "accuracy %": percents({r.key.seed: r.accuracy for r in some}),
+                    }
+                )
+    tried = ", ".join(f"{rate:g}" for rate in found[0].protocol.learning_rates)
+    return as_html(
+        pandas.DataFrame(rows),
+        f"What equal care came to: of the learning rates {tried} the one that was best on "
+        "held-out training images after a trial, the epochs until nothing had improved on them "
+        "any more, the epoch whose weights were used, and the accuracy on the test images, trained "
+        f"and tested at p. {devices(found)}.{note(found)}",
+    )
+
+
+def chosen(record: Record) -> tuple[float, int, int]:
+    """The learning rate that a training used, its epochs, and its best epoch, both from 1."""
+    best = max(record.content["candidates"], key=lambda each: each["held_out_accuracy"])
+    # A trial's best may be overtaken later by the one that went on, never the other way round:
+    # the one that went on has all the epochs that were recorded.
+    longest = max(record.content["candidates"], key=lambda each: each["epochs"])
+    used = longest if record.protocol.trial_epochs else best
+    return used["learning_rate"], used["epochs"], used["best_epoch"] + 1
+
+
+def _sorted(values: Iterable[float]) -> list[float]:
+    return sorted(set(values))
+
+
+def _span(values: Sequence[int]) -> str:
+    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
+
+
+def trial_in_words() -> str:
+    """Whether a trial of one epoch chose the rate that whole trainings would have chosen."""
+    told = []
+    for whole in records.load(transfer.EXPERIMENT, full_name("fair, trial_epochs=0")):
+        tried = records.find(dataclasses.replace(whole.key, protocol="fair"))
+        if tried and whole.key.seed == 0:
+            told.append(
+                f"{whole.key.network} {chosen(tried)[0]:g} and {chosen(whole)[0]:g} "
+                f"({signed(100 * (tried.accuracy - whole.accuracy), 2)} points)"
+            )
+    if not told:
+        return "Whether whole trainings would choose the same rates has not been checked yet."
+    return (
+        "The learning rate after a trial of one epoch, and after training every rate to its end "
+        f"(in brackets what the trial gained or lost on the test images, p = 0.8, n = 1): "
+        f"{'; '.join(told)}."
+    )
+
+
+def fair_in_words(protocol: str = "fair") -> str:
+    """Trained and tested at one sparsity with equal care: does the layer help?"""
+    cells, told = measured(protocol), []
+    for network in NETWORKS[1:]:
+        gaps = [
+            (p, gap)
+            for p in TEST_SPARSITIES
+            if (
+                gap := _difference(cells.get((network, p, p), {}), cells.get(("ConvNet", p, p), {}))
+            )
+        ]
+        if gaps:
+            parts = ", ".join(f"{points(gap)} (p = {p:g})" for p, gap in gaps)
+            told.append(f"{network} {parts}")
+    if not told:
+        return "The fair protocol has not been run yet."
+    return (
+        "With equal care for every network, trained and tested at one sparsity, in points against "
+        f"ConvNet: {'; '.join(told)} ({_n_of(cells)})."
+    )
+
+
+def _fill_protocol(ground: str, fill: str) -> str:
+    changes = ["invert=true"] * (ground == "inverted") + [f"fill_from={fill}"] * (fill != "value")
+    return full_name(", ".join(["fair", *changes]))
+
+
+def fills_table() -> str:
+    """Digits as they are and inverted, by what stands where a pixel is missing."""
+    rows, found = [], []
+    for ground in ("as they are", "inverted"):
+        for p in TWO_SPARSITIES:
+            for network in PAPERS_NETWORKS:
+                for fill in FILLS if network in DENSE_NETWORKS else FILLS[:1]:
+                    protocol = _fill_protocol(ground, fill)
+                    some = [
+                        record
+                        for record in records.load(transfer.EXPERIMENT, protocol)
+                        if record.key.network == network and record.key.sparsity == p
+                    ]
+                    found += some
+                    cells = transfer.cells_of(some)
+                    row = {
+                        "digits": ground,
+                        "trained at": f"{p:g}",
+                        "network": network,
+                        "missing pixels": {"value": "0"}.get(fill, f"{fill} observed"),
+                        "n": f"{len(some)}{mark(some)}",
+                    }
+                    if network == SPARSE:
+                        row["missing pixels"] = "not looked at"
+                    for q in (0.0, *TWO_SPARSITIES, PAPERS_SPARSITY):
+                        row[f"tested at {q:g}"] = percents(cells.get((network, p, q), {}))
+                    rows.append(row)
+    if not found:
+        return NOT_RUN
+    return as_html(
+        pandas.DataFrame(rows),
+        "Test accuracy in per cent, mean ± standard deviation over n seeds. 0 is the ground of a "
+        "digit as it is, and the ink of an inverted one; mean and nearest are those of the image's "
+        f"observed pixels. {devices(found)}.{note(found)}",
+    )
+
+
+def fills_in_words() -> str:
+    """Whether SparseConvNet wins where 0 is a bad guess, and against a better fill."""
+    told = []
+    for ground in ("as they are", "inverted"):
+        sparse = measured(_fill_protocol(ground, "value"))
+        for fill in FILLS:
+            dense = measured(_fill_protocol(ground, fill))
+            gaps = [
+                f"{points(gap)} at p = {p:g}"
+                for p in TWO_SPARSITIES
+                if (
+                    gap := _difference(
+                        sparse.get((SPARSE, p, p), {}), dense.get(("ConvNet", p, p), {})
+                    )
+                )
+            ]
+            if gaps:
+                name = {"value": "0"}.get(fill, f"the {fill} observed pixels")
+                name = name.replace("nearest observed pixels", "nearest observed pixel")
+                name = name.replace("mean observed pixels", "mean of the observed pixels")
+                told.append(f"digits {ground}, ConvNet given {name}: {' and '.join(gaps)}")
+    if not told:
+        return "What the fill is worth has not been run yet."
+    return f"SparseConvNet minus ConvNet, in points. {'; '.join(told)}."
+
+
+def kinds_table() -> str:
+    """Trained with pixels missing in one way, tested in another, at the same sparsity."""
+    rows, found = [], []
+    for kind, told in KINDS.items():
+        protocol = "fair" if kind == "bernoulli" else full_name(f"fair, mask_kind={kind}")
+        for p in TWO_SPARSITIES:
+            for network in PAPERS_NETWORKS:
+                some = [
+                    record
+                    for record in records.load(transfer.EXPERIMENT, protocol)
+                    if record.key.network == network and record.key.sparsity == p
+                ]
+                found += some
+                row = {"trained on": told, "p": f"{p:g}", "network": network}
+                row["n"] = f"{len(some)}{mark(some)}"
+                for other, name in KINDS.items():
+                    row[f"tested on {name}"] = percents(
+                        {record.key.seed: score for record in some
+                         if (score := on_masks(record, other)) is not None}
+                    )  # fmt: skip
+                rows.append(row)
+    if not found:
+        return NOT_RUN
+    return as_html(
+        pandas.DataFrame(rows),
+        "Test accuracy in per cent, mean ± standard deviation over n seeds, by how pixels go "
+        "missing: one by one, in squares of 4 × 4, or in whole rows as a laser scanner leaves "
+        f"them. {devices(found)}.{note(found)}",
+    )
+
+
+def on_masks(record: Record, kind: str) -> float | None:
+    """A record's accuracy at its sparsity with masks of that kind; None if not tested."""
+    if kind == record.protocol.mask_kind:
+        return record.accuracy
+    return record.content.get("other_masks", {}).get(kind)
+
+
+def kinds_in_words(sparsity: float = 0.8) -> str:
+    """What moving from one way to be missing to another costs each network."""
+    told = []
+    for network in PAPERS_NETWORKS:
+        parts = []
+        for kind in ("block", "scan_line"):
+            own = _by_seed(full_name(f"fair, mask_kind={kind}"), network, sparsity, kind)
+            moved = _by_seed("fair", network, sparsity, kind)
+            if gap := _difference(moved, own):
+                parts.append(f"{points(gap)} on {KINDS[kind]}")
+        if parts:
+            told.append(f"{network} {' and '.join(parts)}")
+    if not told:
+        return "Other ways to be missing have not been run yet."
+    return (
+        f"Trained on single missing pixels at p = {sparsity:g} and tested on another kind, in "
+        f"points against the same network trained on that kind: {'; '.join(told)}."
+    )
+
+
+def _by_seed(protocol: str, network: str, sparsity: float, kind: str) -> dict[int, float]:
+    return {
+        record.key.seed: score
+        for record in records.load(transfer.EXPERIMENT, protocol)
+        if (record.key.network, record.key.sparsity) == (network, sparsity)
+        and (score := on_masks(record, kind)) is not None
+    }
+
+
+def run_table(trained: Sequence[Record]) -> str:
+    """A page's own trainings: accuracy at each test sparsity and with each statistics."""
+    if not trained:
+        return NOT_RUN
+    rows = []
+    for record in trained:
+        for kind in STATISTICS:
+            if (tested := record.with_statistics(kind)) is not None:
+                row = {
+                    "network": record.key.network,
+                    "seed": str(record.key.seed),
+                    "BatchNorm's statistics": STATISTICS[kind],
+                }
+                rows.append(row | {f"{q:g}": f"{100 * a:.2f}" for q, a in sorted(tested.items())})
+    p = trained[0].key.sparsity
+    content = trained[0].content["provenance"]
+    seconds = sum(record.content["provenance"]["seconds"] for record in trained)
+    return as_html(
+        pandas.DataFrame(rows).fillna("–"),
+        f"Test accuracy in per cent at each test sparsity, after training at p = {p:g}. "
+        f"{content['device']}; commit {content['commit'][:10]}; {seconds:.0f} seconds in all.",
+    )
+
+
+def beside_recorded(trained: Sequence[Record]) -> str:
+    """A line for each training: its accuracy at each test sparsity beside the recorded mean."""
+    lines = []
+    for record in trained:
+        cells = measured(record.key.protocol)
+        parts = []
+        for text, accuracy in record.content["accuracy"].items():
+            seeds = cells.get((record.key.network, record.key.sparsity, float(text)))
+            mean = f"{100 * summarise(seeds.values()).mean:.2f}" if seeds else "not run"
+            parts.append(f"{text}: {100 * accuracy:.2f} ({mean})")
+        lines.append(f"{record.key.network}, seed {record.key.seed}: {', '.join(parts)}")
+    return "\n".join(lines) or "Not run at this sparsity, protocol and seed."
+
+
+SENTENCES: tuple[Callable[[], str], ...] = (
+    invariance_in_words,
+    advantage_in_words,
+    cures_in_words,
+    fair_in_words,
+    fills_in_words,
+    kinds_in_words,
+)  # one to quote for each question of the chapter

@@ -1,0 +1,288 @@
+"""The chapters on invariance and depth: their numbers are those of the records, paired by seed."""
+
+import dataclasses
+import re
+
+import pytest
+from test_records import a_record
+from test_report_caltech import cells
+
+from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study import records, report_depth, report_invariance, transfer
+from sparseconv_lib.study.grid import FILLS, PAPERS_NETWORKS, TEST_SPARSITIES
+from sparseconv_lib.study.protocol import BASELINES, full_name, preset
+
+PLAIN, SPARSE = "ConvNet", "SparseConvNet"
+
+
+def content_of(task, protocol, network, sparsity, seed):
+    knobs = dataclasses.asdict(preset(protocol, task))
+    return a_record(network if network in NETWORKS else PLAIN, sparsity, seed).content | {
+        "network": network,
+        "experiment": task,
+        "protocol": protocol,
+        "knobs": {**knobs, "learning_rates": list(knobs["learning_rates"])},
+    }
+
+
+def score(network, p, q, seed):
+    """An invented accuracy: falls with q and with the way from p, a little with the seed."""
+    lost = 0.1 * abs(p - q) * (1 if network == PLAIN else 0.5)
+    return 0.95 - 0.2 * q - lost + seed * (0.002 if network == PLAIN else 0.003)
+
+
+def classified(network, p, seed=0, protocol="fair", shift=0.0, **more):
+    accuracy = {f"{q:g}": score(network, p, q, seed) + shift for q in TEST_SPARSITIES}
+    content = content_of("invariance", protocol, network, p, seed) | {
+        "accuracy": accuracy,
+        "other_statistics": {"reestimated": {q: a - 0.01 for q, a in accuracy.items()}},
+        "other_masks": {"block": 0.5 + seed / 100, "scan_line": 0.6},
+        "candidates": [
+            {"learning_rate": 0.01, "epochs": 1, "best_epoch": 0, "held_out_accuracy": 0.5},
+            {"learning_rate": 0.03, "epochs": 7, "best_epoch": 4, "held_out_accuracy": 0.9},
+        ],
+    }
+    return records.validated(content | more, "invented")
+
+
+def reconstructed(method, p, seed=0, protocol="elevation", factor=1.0):
+    errors = {f"{q:g}": factor * (10 + 100 * q + seed) for q in TEST_SPARSITIES}
+    content = content_of("depth", protocol, method, p, seed)
+    del content["accuracy"]
+    content |= {
+        "error": errors,
+        "error_missing": {q: 2 * e for q, e in errors.items() if q != "0"},
+        "epochs": [{"loss": 0.5, "test_error": 3.0, "seconds": 1.0}],
+        "candidates": [{"learning_rate": 1e-3, "epochs": 1, "best_epoch": 0}],
+    }
+    if method in BASELINES:
+        content |= {"epochs": [], "curve": [], "candidates": []}
+    return records.validated(content, "invented")
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """A function: these are all the records there are."""
+
+    def install(*found):
+        def load(experiment, protocol=None, folder=None):
+            return [
+                record
+                for record in found
+                if record.key.experiment == experiment and protocol in (None, record.key.protocol)
+            ]
+
+        by_key = {record.key: record for record in found}
+        monkeypatch.setattr(records, "load", load)
+        monkeypatch.setattr(records, "find", lambda key, folder=None: by_key.get(key))
+
+    install()
+    return install
+
+
+def the_matrix(seeds):
+    return [classified(network, p, seed)
+            for network in NETWORKS for p in TEST_SPARSITIES for seed in range(seeds)]  # fmt: skip
+
+
+def test_with_nothing_run_everything_says_so(recorded):
+    told = [
+        *(sentence() for sentence in report_invariance.SENTENCES),
+        report_invariance.heat_maps(),
+        report_invariance.difference_table(PLAIN),
+        report_invariance.regret_table(),
+        report_invariance.statistics_table(),
+        report_invariance.cures_table(),
+        report_invariance.rates_table(),
+        report_invariance.fills_table(),
+        report_invariance.kinds_table(),
+        report_invariance.run_table([]),
+        report_invariance.trial_in_words(),
+        report_depth.in_words("elevation"),
+        report_depth.error_table("elevation"),
+        report_depth.error_figure("elevation"),
+        report_depth.tasks_table(),
+        report_depth.tasks_in_words(),
+        report_depth.skill_in_words(),
+        report_depth.run_table([]),
+    ]
+    for text in told:
+        assert re.search(r"[Nn]ot(hing)? (has )?(been )?(run|asked)|yet", text), text
+
+
+def test_differences_are_paired_by_seed(recorded):
+    recorded(*the_matrix(3))
+    rows = {row["trained at"]: row for row in cells(report_invariance.difference_table(PLAIN))}
+    # By hand, in points: 5 |p − q| and the seeds' own 0, 0.1 and 0.2; t with 2 degrees is 4.303.
+    mean, half = 5 * 0.5 + 0.1, 4.303 * 0.1 / 3**0.5
+    assert rows["0.5"]["tested at 0"] == f"+{mean:.1f} ± {half:.1f}"
+    assert rows["0.5"]["tested at 0.5"] == f"+0.1 ± {half:.1f}"
+
+
+def test_the_regret_is_that_of_the_matrix(recorded):
+    recorded(*the_matrix(2))
+    rows = cells(report_invariance.regret_table())
+    plain = next(row for row in rows if row["network"] == PLAIN)
+    # Trained at 0.5 the farthest is 0: 10 · 0.5 points, the same for every seed.
+    assert plain["trained at 0.5"] == "5.0 [5.0, 5.0]"
+    told = report_invariance.invariance_in_words().replace("\u00a0", " ")
+    assert "ConvNet 5.0 [5.0, 5.0]" in told and "SparseConvNet 2.5 [2.5, 2.5]" in told
+    assert "n = 2" in told
+
+
+def test_what_is_not_run_of_a_matrix_is_said(recorded):
+    recorded(classified(PLAIN, 0.5), classified(SPARSE, 0.5))
+    rows = {row["trained at"]: row for row in cells(report_invariance.difference_table(PLAIN))}
+    assert rows["0.8"]["tested at 0"] == "not run" and "+" in rows["0.5"]["tested at 0"]
+    assert all("not run" in row.values() for row in cells(report_invariance.regret_table()))
+    assert "<img" in report_invariance.heat_maps()
+
+
+def test_statistics_stand_beside_each_other(recorded):
+    recorded(*the_matrix(1))
+    row = next(
+        row
+        for row in cells(report_invariance.statistics_table())
+        if (row["trained at"], row["tested at"], row["network"]) == ("0.5", "0", PLAIN)
+    )
+    assert row["of training"] == f"{100 * score(PLAIN, 0.5, 0, 0):.2f}"
+    assert row["re-estimated"] == f"{100 * score(PLAIN, 0.5, 0, 0) - 1:.2f}"
+    assert row["trained there"] == f"{100 * score(PLAIN, 0, 0, 0):.2f}"
+
+
+def test_cures_are_read_from_their_own_protocols(recorded):
+    recorded(
+        classified(PLAIN, 0.5),
+        classified(PLAIN, 0.5, protocol=report_invariance.RESCALED, shift=0.01),
+        *(classified(network, 0.95, protocol=report_invariance.MIXED) for network in NETWORKS),
+    )
+    rows = cells(report_invariance.cures_table())
+    plain, rescaled = (
+        next(r for r in rows if r["network"] == PLAIN and r["how"].startswith(how))
+        for how in ("trained at 0.5", "trained at 0.5, input")
+    )
+    assert float(rescaled["0"]) == pytest.approx(float(plain["0"]) + 1)
+    told = report_invariance.cures_in_words().replace("\u00a0", " ")
+    gap = 100 * (score(SPARSE, 0.95, 0, 0) - score(PLAIN, 0.95, 0, 0))
+    assert f"SparseConvNet lies between +0.0 points (p = 0.95) and +{gap:.1f} (p = 0)" in told
+
+
+def test_fills_compare_the_layer_with_each_guess(recorded):
+    found = []
+    for i, fill in enumerate(FILLS):
+        name = full_name("fair, invert=true" + (f", fill_from={fill}" if i else ""))
+        found += [classified(PLAIN, p, protocol=name, shift=-i / 100) for p in (0.5, 0.8)]
+    inverted = full_name("fair, invert=true")
+    found += [classified(SPARSE, p, protocol=inverted) for p in (0.5, 0.8)]
+    recorded(*found)
+    told = report_invariance.fills_in_words().replace("\u00a0", " ")
+    assert "digits inverted, ConvNet given 0: +0.0 at p = 0.5" in told
+    assert "given the mean of the observed pixels: +1.0 at p = 0.5" in told
+    assert "given the nearest observed pixel: +2.0 at p = 0.5" in told
+    rows = [row for row in cells(report_invariance.fills_table()) if row["n"] != "0"]
+    assert {row["missing pixels"] for row in rows if row["network"] == SPARSE} == {"not looked at"}
+
+
+def test_kinds_of_masks_are_those_of_the_records(recorded):
+    block = full_name("fair, mask_kind=block")
+    recorded(*(classified(PLAIN, 0.8, seed) for seed in range(2)),
+             *(classified(PLAIN, 0.8, seed, block,
+                          other_masks={"bernoulli": 0.7, "scan_line": 0.6})
+               for seed in range(2)))  # fmt: skip
+    rows = [r for r in cells(report_invariance.kinds_table()) if r["n"].startswith("2")]
+    single, blocks = rows
+    assert single["tested on blocks"] == "50.50 ± 0.71"
+    own = [100 * score(PLAIN, 0.8, 0.8, seed) for seed in range(2)]
+    assert blocks["tested on blocks"].startswith(f"{sum(own) / 2:.2f}")
+    assert blocks["tested on single pixels"] == "70.00 ± 0.00"
+    told = report_invariance.kinds_in_words().replace("\u00a0", " ")
+    assert f"ConvNet −{sum(own) / 2 - 50.5:.1f}" in told and "on blocks" in told
+
+
+def test_rates_tell_what_was_chosen(recorded):
+    recorded(classified(PLAIN, 0.5))
+    (row,) = cells(report_invariance.rates_table())
+    assert (row["learning rates"], row["epochs"], row["best epoch"]) == ("0.03", "7", "5")
+
+
+def test_a_trial_is_held_against_whole_trainings(recorded):
+    whole = full_name("fair, trial_epochs=0")
+    candidates = [
+        {"learning_rate": 0.01, "epochs": 9, "best_epoch": 6, "held_out_accuracy": 0.95},
+        {"learning_rate": 0.03, "epochs": 7, "best_epoch": 4, "held_out_accuracy": 0.9},
+    ]
+    recorded(classified(PLAIN, 0.8),
+             classified(PLAIN, 0.8, 0, whole, 0.01, candidates=candidates))  # fmt: skip
+    told = report_invariance.trial_in_words().replace("\u00a0", " ")
+    assert "ConvNet 0.03 and 0.01 (−1.00 points)" in told
+
+
+def test_a_page_shows_its_own_trainings(recorded):
+    trained = [classified(network, 0.5) for network in (PLAIN, SPARSE)]
+    rows = cells(report_invariance.run_table(trained))
+    assert len(rows) == 4
+    assert rows[0]["0.5"] == f"{100 * score(PLAIN, 0.5, 0.5, 0):.2f}"
+    recorded(*trained)
+    assert "0.5: 85.00 (85.00)" in report_invariance.beside_recorded(trained[:1])
+
+
+# Depth
+
+
+def test_errors_are_shown_in_the_unit_of_the_data(recorded):
+    recorded(*(reconstructed(m, 0.95, seed) for m in (*PAPERS_NETWORKS, *BASELINES)
+               for seed in range(2)))  # fmt: skip
+    rows = {row["method"]: row for row in cells(report_depth.error_table("elevation"))}
+    # 10 + 100 q + seed metres
+    assert rows[PLAIN]["5% observed"] == "106 ± 0.707"
+    assert rows["nearest"]["100% observed"] == "10.5 ± 0.707"
+    missing = cells(report_depth.error_table("elevation", missing_only=True))
+    assert missing[0]["5% observed"] == "211 ± 1.41" and "100% observed" not in missing[0]
+    assert report_depth.unit_of("depth_reduced") == ("mm", 1000.0)
+    assert report_depth.unit_of("digits")[1] == 255.0
+    assert "<img" in report_depth.error_figure("elevation")
+
+
+def test_a_network_counts_only_where_it_beats_the_nearest_pixel(recorded):
+    found = [reconstructed(m, 0.95, seed) for m in (PLAIN, "nearest") for seed in range(2)]
+    found += [reconstructed(SPARSE, 0.95, seed, factor=0.5) for seed in range(2)]
+    recorded(*found)
+    told = report_depth.in_words("elevation").replace("\u00a0", " ")
+    assert f"{PLAIN} nowhere" in told
+    assert "SparseConvNet at 5%" in told or "SparseConvNet nowhere" not in told
+    assert "n = 2" in told
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [(0, "0"), (0.00123456, "0.00123"), (1.23456, "1.23"), (12.3456, "12.3"), (123.456, "123"),
+     (1234.56, "1,235"), (float("inf"), "inf")],
+)  # fmt: skip
+def test_three_digits_that_count(value, text):
+    assert report_depth.in_digits(value) == text
+
+
+def test_two_tasks_are_compared_in_their_own_scores(recorded):
+    recorded(
+        *(reconstructed(SPARSE, p, seed, "digits", 0.001)
+          for p in (0.0, 0.5, 0.8) for seed in range(2)),
+        *(classified(PLAIN, p, seed) for p in (0.0, 0.5, 0.8) for seed in range(2)),
+        *(reconstructed(PLAIN, p, seed, "digits", 0.001)
+          for p in (0.0, 0.5, 0.8) for seed in range(2)),
+        *(reconstructed("constant", 0.95, seed, "digits", 0.002) for seed in range(2)),
+    )  # fmt: skip
+    rows = cells(report_depth.tasks_table())
+    assert {row["network"] for row in rows} == {*PAPERS_NETWORKS, "constant"}
+    assert "+0 % at p = 0" in report_depth.tasks_in_words().replace("\u00a0", " ")
+    told = report_depth.skill_in_words().replace("\u00a0", " ")
+    assert "of the skill at decisions" in told and "of the skill at values" in told
+    assert transfer.EXPERIMENT == "invariance"
+
+
+def test_a_page_of_maps_shows_both_errors(recorded):
+    trained = [reconstructed(SPARSE, 0.95), reconstructed("nearest", 0.95)]
+    rows = cells(report_depth.run_table(trained))
+    assert [row["pixels"] for row in rows] == ["all known", "missing"] * 2
+    assert rows[0]["0.95"] == "105" and rows[1]["0"] == "–"
+    recorded(*trained)
+    assert "0.95: 105 (105)" in report_depth.beside_recorded(trained)

@@ -1,0 +1,133 @@
+"""Train x test matrices: the regret against its definition, and its bootstrap against loops."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from sparseconv_lib.study import skill, transfer
+from sparseconv_lib.study.records import Key, Record
+
+SPARSITIES = (0.0, 0.5, 0.9)
+
+
+def matrix(seeds, network="ConvNet", generator=None):
+    generator = generator or np.random.default_rng(0)
+    return {
+        (network, p, q): {seed: float(generator.uniform(0.5, 1)) for seed in range(seeds)}
+        for p in SPARSITIES
+        for q in SPARSITIES
+    }
+
+
+def by_hand(cells, p, seeds):
+    losses = []
+    for q in SPARSITIES:
+        own = sum(cells["ConvNet", q, q][s] for s in seeds) / len(seeds)
+        moved = sum(cells["ConvNet", p, q][s] for s in seeds) / len(seeds)
+        losses.append(own - moved)
+    return max(losses)
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 4])
+@pytest.mark.parametrize("p", SPARSITIES)
+def test_regret_is_the_most_that_a_training_sparsity_costs(seeds, p):
+    cells = matrix(seeds)
+    got = transfer.regret(cells, "ConvNet", p, SPARSITIES)
+    assert got.n == seeds
+    assert got.mean == pytest.approx(by_hand(cells, p, range(seeds)))
+    assert got.mean >= 0  # it costs nothing where it was trained
+
+
+def test_its_interval_is_that_of_all_resamples_of_whole_seeds():
+    cells = matrix(4)
+    got = transfer.regret(cells, "ConvNet", 0.5, SPARSITIES, confidence=0.9)
+    values = [by_hand(cells, 0.5, chosen) for chosen in itertools.product(range(4), repeat=4)]
+    assert got.low == pytest.approx(np.percentile(values, 5))
+    assert got.high == pytest.approx(np.percentile(values, 95))
+    assert got.sd == pytest.approx(np.std(values, ddof=1))
+
+
+def test_many_seeds_are_resampled_repeatably():
+    cells = matrix(8)
+    a, b = (transfer.regret(cells, "ConvNet", 0.5, SPARSITIES) for _ in range(2))
+    assert a == b and a.low < a.mean < a.high
+
+
+def test_a_seed_counts_only_where_it_has_every_cell():
+    cells = matrix(3)
+    whole = transfer.regret(cells, "ConvNet", 0.5, SPARSITIES)
+    del cells["ConvNet", 0.9, 0.9][2]
+    assert whole.n == 3
+    fewer = transfer.regret(cells, "ConvNet", 0.5, SPARSITIES)
+    assert fewer.n == 2 and fewer.mean == pytest.approx(by_hand(cells, 0.5, (0, 1)))
+    del cells["ConvNet", 0.9, 0.9]
+    assert transfer.regret(cells, "ConvNet", 0.5, SPARSITIES) is None
+    assert transfer.regret(cells, "SparseConvNet", 0.5, SPARSITIES) is None
+
+
+def test_one_seed_has_no_interval():
+    got = transfer.regret(matrix(1), "ConvNet", 0.0, SPARSITIES)
+    assert np.isnan([got.sd, got.low, got.high]).all()
+
+
+def test_a_network_that_is_invariant_has_no_regret():
+    cells = {
+        ("ConvNet", p, q): dict.fromkeys(range(3), 0.9 - q / 10)
+        for p in SPARSITIES
+        for q in SPARSITIES
+    }
+    got = transfer.regret(cells, "ConvNet", 0.5, SPARSITIES)
+    assert (got.mean, got.low, got.high) == (0, 0, 0)
+
+
+# Records stand for themselves here: of their content, what is read.
+
+
+def record(network, p, seed, experiment="invariance", protocol="fair", **content):
+    knobs = {"evaluation": "running"}
+    fields = dict(zip(("experiment", "protocol", "network", "sparsity", "seed"),
+                      (experiment, protocol, network, p, seed), strict=True))  # fmt: skip
+    found = Record({**fields, "knobs": knobs, **content})
+    assert found.key == Key(experiment, protocol, network, p, seed)
+    return found
+
+
+def test_cells_are_read_with_the_statistics_asked_for():
+    found = [
+        record("ConvNet", 0.5, seed, accuracy={"0": 0.9 + seed / 100, "0.5": 0.8},
+               other_statistics={"reestimated": {"0": 0.95, "0.5": 0.85}})
+        for seed in range(2)
+    ]  # fmt: skip
+    running, again = (transfer.cells_of(found, kind) for kind in ("running", "reestimated"))
+    assert running["ConvNet", 0.5, 0.0] == {0: 0.9, 1: 0.91}
+    assert again["ConvNet", 0.5, 0.5] == {0: 0.85, 1: 0.85}
+
+
+def test_retained_skill_is_what_the_rule_says():
+    decisions = [record("ConvNet", p, seed, accuracy={f"{p:g}": accuracy})
+                 for seed in range(2)
+                 for p, accuracy in ((0.0, 0.99), (0.5, 0.95 + seed / 50))]  # fmt: skip
+    decisions.append(record("SparseConvNet", 0.5, 0, accuracy={"0.5": 0.1}))
+    values = [record("ConvNet", p, seed, "depth", "digits", error={f"{p:g}": error})
+              for seed in range(2) for p, error in ((0.0, 0.02), (0.5, 0.05))]  # fmt: skip
+    values += [record("constant", 0.95, seed, "depth", "digits", error={"0.95": 0.1})
+               for seed in range(1)]  # fmt: skip
+    cells = skill.retained(decisions, values)
+    expected = {s: (0.95 + s / 50 - 0.1135) / (0.99 - 0.1135) for s in range(2)}
+    assert cells[skill.DECISION, 0.5, 0.5] == pytest.approx(expected)
+    # Without the constant's record a seed has no skill.
+    assert cells[skill.VALUES, 0.5, 0.5] == pytest.approx({0: (0.1 - 0.05) / (0.1 - 0.02)})
+    assert set(cells) == {(skill.DECISION, 0.5, 0.5), (skill.VALUES, 0.5, 0.5)}
+    assert skill.retained([], []) == {}
+
+
+def test_the_best_constant_decision_is_the_most_frequent_digit():
+    from sparseconv_lib.study import data
+    from sparseconv_lib.study.data_error import DataError
+
+    try:
+        labels = data.load("mnist").test_labels
+    except DataError as error:
+        pytest.skip(f"no MNIST here: {error}")
+    assert labels.bincount().max().item() / len(labels) == skill.MOST_FREQUENT
