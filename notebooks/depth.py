@@ -44,8 +44,7 @@ _before = dict(globals())
 # %% tags=["parameters", "hide-input"]
 sparsity = 0.95  # share of missing pixels in training, from 0 to below 1
 protocol = "elevation"  # or depth_reduced, depth, digits; changes after commas
-# Also constant, linear and gaussian:
-networks = "ConvNet, ConvNet+mask, SparseConvNet, nearest"
+networks = "ConvNet, SparseConvNet, nearest"  # also linear, gaussian, constant
 seed = 0  # the first seed
 seeds = 1  # how many seeds, one after the other
 source = os.environ.get("SPARSECONV_SOURCE", "train")  # or records
