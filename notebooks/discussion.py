@@ -126,6 +126,7 @@ display(HTML(report.paragraph(report_depth.tasks_in_words())))
 display(HTML(report.paragraph(report_resnet.in_words())))
 for base in ladder.BASES:
     display(HTML(report.paragraph(report_ladder.in_words(base))))
+    display(HTML(report.paragraph(report_resnet.sparse_in_words(base))))
 
 # %% [markdown]
 # ## Every verdict so far

@@ -79,6 +79,7 @@ keys, knobs, training = runner.asked(
 display(HTML(report.paragraph(report_resnet.in_words())))
 for base in ladder.BASES:
     display(HTML(report.paragraph(report_ladder.in_words(base))))
+    display(HTML(report.paragraph(report_resnet.sparse_in_words(base))))
 
 # %% [markdown] tags=["chapter"]
 # ## What the source saw

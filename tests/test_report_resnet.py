@@ -49,6 +49,34 @@ def install(monkeypatch):
     return these
 
 
+# Where pixels are missing
+
+
+def test_differences_where_pixels_are_missing_are_told_with_what_chance_gives(install):
+    told = report_resnet.sparse_in_words("reduced")
+    assert "no two networks have been trained" in told
+    install(
+        a_resnet_record("ConvNet", 0.3, accuracy=0.55),
+        a_resnet_record("SparseConvNet", 0.3, accuracy=0.5),
+        a_resnet_record("SparseConvNet-kept", 0.3, accuracy=0.49),
+        a_resnet_record("ConvNet", 0.8, accuracy=0.5),
+    )
+    told = report_resnet.sparse_in_words("reduced").replace("\u00a0", " ")
+    assert (
+        "sparse − dense: −5.0 at p = 0.3; one mask twice: kept − dilated: −1.0 at p = 0.3" in told
+    )
+    # 1.96 · √(2 · 0.25 / 1736), in points
+    assert "(n = 1)" in told and "below about 3.3 points" in told and "p = 0.8" not in told
+    more = [
+        a_resnet_record(network, 0.3, seed, accuracy=accuracy + seed / 50)
+        for network, accuracy in (("ConvNet", 0.55), ("SparseConvNet", 0.5))
+        for seed in range(2)
+    ]
+    install(*more)
+    told = report_resnet.sparse_in_words("reduced")
+    assert "(n = 2)" in told and "chance" not in told
+
+
 # The source's curves
 
 

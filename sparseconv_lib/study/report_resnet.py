@@ -27,8 +27,9 @@ from sparseconv_lib.study.report import (
     source_accuracy,
     spread,
 )
+from sparseconv_lib.study.report_caltech import TEST_IMAGES
 from sparseconv_lib.study.report_ladder import points, reduced_in_words
-from sparseconv_lib.study.statistics import paired_difference, summarise
+from sparseconv_lib.study.statistics import paired_difference, summarise, unpaired_proportions
 from sparseconv_lib.study.training import build
 
 CLAIM = "resnet18-75-to-50"
@@ -304,17 +305,48 @@ def sparse_table(base: str) -> str:
     )
 
 
+ASKED = {  # of networks where pixels are missing: question -> the two that answer it
+    "sparse − dense": ("SparseConvNet", PLAIN),
+    "sparse − ConvNet+mask": ("SparseConvNet", "ConvNet+mask"),
+    "kept − dense": (SPARSE, PLAIN),
+    "one mask twice: kept − dilated": (SPARSE, "SparseConvNet"),
+}
+
+
+def sparse_in_words(base: str) -> str:
+    """Where pixels are missing: does the layer help ResNet18, and what does one mask twice cost?"""
+    cells, told = _cells(base), []
+    n: set[int] = set()
+    for question in ("sparse − dense", "one mask twice: kept − dilated"):
+        a, b = ASKED[question]
+        gaps = {
+            p: paired_difference(cells[a, p, p], cells[b, p, p])
+            for p in RESNET_SPARSITIES
+            if cells.get((a, p, p), {}).keys() & cells.get((b, p, p), {}).keys()
+        }
+        if gaps:
+            n |= {gap.n for gap in gaps.values()}
+            parts = ", ".join(f"{points(gap)} at p = {p:g}" for p, gap in gaps.items())
+            told.append(f"{question}: {parts}")
+    if not told:
+        return f"Under {base}, no two networks have been trained where pixels are missing yet."
+    chance = ""
+    if min(n) == 1:
+        half, _ = unpaired_proportions(0.5, 0.5, TEST_IMAGES)
+        chance = (
+            " Of single trainings, a difference below about "
+            f"{100 * half:.1f} points is what the choice of test images gives by chance."
+        )
+    return (
+        f"ResNet18 trained and tested at one sparsity, in points of accuracy. {'; '.join(told)} "
+        f"(n = {' to '.join(map(str, sorted({min(n), max(n)})))}). {reduced_in_words(base)}{chance}"
+    )
+
+
 def difference_table(base: str) -> str:
     """The questions asked of these accuracies, each a difference paired by seed."""
-    cells = _cells(base)
-    asked = {
-        "sparse − dense": ("SparseConvNet", PLAIN),
-        "sparse − ConvNet+mask": ("SparseConvNet", "ConvNet+mask"),
-        "kept − dense": (SPARSE, PLAIN),
-        "one mask twice: kept − dilated": (SPARSE, "SparseConvNet"),
-    }
-    rows = []
-    for question, (a, b) in asked.items():
+    cells, rows = _cells(base), []
+    for question, (a, b) in ASKED.items():
         row = {"difference": question}
         for p in RESNET_SPARSITIES:
             pair = cells.get((a, p, p), {}), cells.get((b, p, p), {})
