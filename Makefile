@@ -51,7 +51,7 @@ mnist: setup
 	$(BIN)/papermill notebooks/mnist.ipynb _build/mnist-p$(SPARSITY).ipynb -p sparsity $(SPARSITY) --log-output < /dev/null
 
 runs: setup
-	$(BIN)/sparseconv sweep caltech resnet18_reduced invariance depth mnist forensics batch_norm two_epochs
+	$(BIN)/sparseconv sweep caltech resnet18_reduced invariance depth confounds mnist forensics batch_norm two_epochs
 
 missing: setup
 	@$(BIN)/sparseconv missing

@@ -95,6 +95,9 @@ display(HTML(report.paragraph(report_depth.skill_in_words())))
 # Gaussian, whose width is chosen on training maps. A network's result counts
 # only if it beats the nearest pixel.
 
+# %% tags=["remove-input", "chapter"]
+display(HTML(report.paragraph(report_depth.terrain_in_words())))
+
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_depth.error_figure("elevation")))
 

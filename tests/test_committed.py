@@ -214,16 +214,16 @@ def answer_problems(root):
     ]
 
 
-def asked_at(notebook, protocol, sparsity):
-    """The networks of which the grid asks there."""
-    return {
-        network
-        for experiment in EXPERIMENTS.values()
-        if experiment.notebook == notebook
-        for grid in experiment.grids
-        if protocol in grid.protocols and sparsity in grid.sparsities
-        for network in grid.networks
-    }
+def asked_together(notebook, protocol, sparsity):
+    """The networks that the grid trains on one page there: not those that have pages of their own,
+    each of which is published as soon as it is whole."""
+    asked = {False: set(), True: set()}
+    for experiment in EXPERIMENTS.values():
+        for grid in experiment.grids:
+            here = protocol in grid.protocols and sparsity in grid.sparsities
+            if experiment.notebook == notebook and here:
+                asked[grid.apart] |= set(grid.networks)
+    return asked[False] - asked[True]
 
 
 def seed_problems(root):
@@ -242,8 +242,7 @@ def seed_problems(root):
         if grid is None:
             problems.append(f"{experiment} {protocol}: in no grid")
             continue
-        # A page that trains one network is published as soon as it is whole.
-        networks = () if grid.apart else asked_at(experiment, protocol, sparsity)
+        networks = asked_together(experiment, protocol, sparsity)
         all_seeds = {
             frozenset(cells.get((experiment, protocol, sparsity, network), ()))
             for network in networks

@@ -52,6 +52,16 @@ def test_another_field_is_refused(monkeypatch):
         fields.elevation()
 
 
+def test_a_matplotlib_without_its_sample_data_is_a_line_with_its_remedy(monkeypatch):
+    def missing(name):
+        raise FileNotFoundError(2, "No such file", name)
+
+    monkeypatch.setattr(cbook, "get_sample_data", missing)
+    with pytest.raises(DataError, match="sample data.*constraints.txt") as error:
+        fields.elevation()
+    assert "\n" not in str(error.value)
+
+
 @needs_depth
 def test_depth_is_in_metres_and_what_was_clipped_is_not_known():
     found = data.load("depth_reduced")

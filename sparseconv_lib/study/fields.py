@@ -34,11 +34,18 @@ REDUCED: Literal[4] = 4  # every how many-th pixel of "depth_reduced"
 def elevation() -> tuple[torch.Tensor, torch.Tensor, str]:
     """Training tiles (234, 1, 64, 64), test tiles (10, 1, 64, 64), and the identity of both.
 
-    Training tiles overlap, test tiles do not. Raises DataError if matplotlib ships another field.
+    Training tiles overlap, test tiles do not. Raises DataError if matplotlib ships no such field,
+    or another one.
     """
     from matplotlib import cbook
 
-    file: Any = cbook.get_sample_data("jacksboro_fault_dem.npz")  # opened by numpy
+    try:
+        file: Any = cbook.get_sample_data("jacksboro_fault_dem.npz")  # opened by numpy
+    except OSError as error:
+        raise DataError(
+            f"this matplotlib came without its sample data ({error}); install it by pip, in the "
+            "version in constraints.txt"
+        ) from error
     field = np.ascontiguousarray(file["elevation"].astype("<i2"))
     actual = hashlib.sha256(field.tobytes()).hexdigest()
     if actual != ELEVATION_SHA256:
