@@ -37,8 +37,8 @@ def test_ours_is_read_from_the_presets():
         name: str(preset.batch_size) for name, preset in PRESETS["mnist"].items()
     }
     assert rows["batch_norm"].ours["as_written"] == "yes"
-    assert rows["learning_rates"].ours["fair"] == "0.01, 0.03, 0.1, 0.3"
     rows = {row.name: row for row in deviations.rows("caltech101")}
+    assert rows["learning_rates"].ours["fair"] == "0.0003, 0.001, 0.003"
     assert rows["compounding"].ours["as_coded"] == rows["compounding"].ours["compounding"] == "yes"
     assert rows["drop_after"].ours["as_written"] == "5"
     assert "train_blocks" not in rows

@@ -292,9 +292,10 @@ def test_the_presets_hold_what_the_source_did():
     assert list(PRESETS["mnist"]) == ["as_written", "as_coded", "fair"]
     assert dataclasses.asdict(preset("as_written")) == written
     assert dataclasses.asdict(preset("as_coded")) == coded
+    assert len(preset("fair", "caltech101").learning_rates) > 1
     for task in ("mnist", "caltech101"):
         fair = preset("fair", task)
-        assert len(fair.learning_rates) > 1 and fair.held_out > 0 and fair.patience > 0
+        assert fair.held_out > 0 and fair.patience > 0
         assert fair.epochs > 10 and fair.evaluation == "running" and fair.masks == "epoch"
 
 

@@ -163,6 +163,7 @@ PAPERS_NETWORKS = NETWORKS[:3]
 DENSE_NETWORKS = NETWORKS[:2]  # for which it matters what stands where a pixel is missing
 FILLS = ("value", "mean", "nearest")
 INVERTED = "invert=true"
+TUNING = _changed("fair", "learning_rates=0.003 0.01 0.03 0.1")
 
 
 @dataclass(frozen=True)
@@ -252,6 +253,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "confounds": Experiment(
         "invariance",
         (
+            # Is the one learning rate of `fair` a good one for every network?
+            Grid((TUNING,), NETWORKS, (0.5,), seeds=1, apart=True),
             Grid(("fair",), (*NETWORKS[:2], NETWORKS[3]), (0.0, 0.3, 0.7, 0.9), seeds=5),
             Grid(("fair",), NETWORKS, (0.1, PAPERS_SPARSITY), seeds=5),
             # Two cheap cures: to rescale what is left, and to train at many sparsities.
@@ -275,8 +278,6 @@ EXPERIMENTS: dict[str, Experiment] = {
                 TWO_SPARSITIES,
                 seeds=5,
             ),
-            # Does a trial of one epoch choose the rate that whole trainings would?
-            Grid((_changed("fair", "trial_epochs=0"),), PAPERS_NETWORKS, (0.8,), seeds=1),
         ),
     ),
     "depth_full": Experiment(

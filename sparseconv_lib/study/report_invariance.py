@@ -1,6 +1,5 @@
 """What the chapter on invariance shows: train x test matrices, regret, and the confounds."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -15,9 +14,10 @@ from sparseconv_lib.study.grid import (
     PAPERS_NETWORKS,
     PAPERS_SPARSITY,
     TEST_SPARSITIES,
+    TUNING,
     TWO_SPARSITIES,
 )
-from sparseconv_lib.study.protocol import full_name
+from sparseconv_lib.study.protocol import full_name, preset
 from sparseconv_lib.study.records import Record
 from sparseconv_lib.study.report import (
     NO_BREAK,
@@ -323,23 +323,17 @@ def rates_table(protocol: str = "fair") -> str:
                         "accuracy %": percents({r.key.seed: r.accuracy for r in some}),
                     }
                 )
-    tried = ", ".join(f"{rate:g}" for rate in found[0].protocol.learning_rates)
     return as_html(
         pandas.DataFrame(rows),
-        f"What equal care came to: of the learning rates {tried} the one that was best on "
-        "held-out training images after a trial, the epochs until nothing had improved on them "
-        "any more, the epoch whose weights were used, and the accuracy on the test images, trained "
-        f"and tested at p. {devices(found)}.{note(found)}",
+        "What equal care came to: the learning rate, the epochs until nothing had improved on "
+        "held-out training images any more, the epoch whose weights were used, and the accuracy on "
+        f"the test images, trained and tested at p. {devices(found)}.{note(found)}",
     )
 
 
 def chosen(record: Record) -> tuple[float, int, int]:
-    """The learning rate that a training used, its epochs, and its best epoch, both from 1."""
-    best = max(record.content["candidates"], key=lambda each: each["held_out_accuracy"])
-    # A trial's best may be overtaken later by the one that went on, never the other way round:
-    # the one that went on has all the epochs that were recorded.
-    longest = max(record.content["candidates"], key=lambda each: each["epochs"])
-    used = longest if record.protocol.trial_epochs else best
+    """The learning rate that a training used, its epochs, and its best epoch, from 1."""
+    used = max(record.content["candidates"], key=lambda each: each["held_out_accuracy"])
     return used["learning_rate"], used["epochs"], used["best_epoch"] + 1
 
 
@@ -351,22 +345,24 @@ def _span(values: Sequence[int]) -> str:
     return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
 
 
-def trial_in_words() -> str:
-    """Whether a trial of one epoch chose the rate that whole trainings would have chosen."""
-    told = []
-    for whole in records.load(transfer.EXPERIMENT, full_name("fair, trial_epochs=0")):
-        tried = records.find(dataclasses.replace(whole.key, protocol="fair"))
-        if tried and whole.key.seed == 0:
-            told.append(
-                f"{whole.key.network} {chosen(tried)[0]:g} and {chosen(whole)[0]:g} "
-                f"({signed(100 * (tried.accuracy - whole.accuracy), 2)} points)"
-            )
+def tuning_in_words() -> str:
+    """Whether the one learning rate of `fair` is a good one for every network."""
+    (rate,), told = preset("fair", "invariance").learning_rates, []
+    tuned = records.load(transfer.EXPERIMENT, TUNING)
+    for record in tuned:
+        scores = {
+            each["learning_rate"]: each["held_out_accuracy"]
+            for each in record.content["candidates"]
+        }
+        best = max(scores, key=scores.__getitem__)
+        listed = ", ".join(f"{100 * score:.2f} ({r:g})" for r, score in sorted(scores.items()))
+        lost = signed(100 * (scores[rate] - scores[best]), 2)
+        told.append(f"{record.key.network} {listed}, so that {rate:g} costs it {lost} points")
     if not told:
-        return "Whether whole trainings would choose the same rates has not been checked yet."
+        return "Whether that rate is a good one for every network has not been run yet."
     return (
-        "The learning rate after a trial of one epoch, and after training every rate to its end "
-        f"(in brackets what the trial gained or lost on the test images, p = 0.8, n = 1): "
-        f"{'; '.join(told)}."
+        "Held-out accuracy in per cent by learning rate, each trained until nothing improved, at "
+        f"p = {tuned[0].key.sparsity:g}, seed 0, n = 1: {'; '.join(told)}."
     )
 
 
