@@ -57,7 +57,7 @@ missing: setup
 	@$(BIN)/sparseconv missing
 
 test: check book
-	SPARSECONV_SOURCE=records $(BIN)/python -m pytest -q -n 2 --dist loadfile tests --nbval --nbval-sanitize-with tests/nbval.cfg $(NOTEBOOKS)
+	OMP_NUM_THREADS=1 SPARSECONV_SOURCE=records $(BIN)/python -m pytest -q -n 2 --dist loadfile tests --nbval --nbval-sanitize-with tests/nbval.cfg $(NOTEBOOKS)
 
 check: setup
 	$(BIN)/ruff check -q .

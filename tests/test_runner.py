@@ -172,6 +172,16 @@ def test_what_is_staged_is_not_trained_again(stage, monkeypatch, capsys):
     assert str(KEYS[0]) in told.out and str(KEYS[2]) not in told.out
 
 
+def test_what_was_staged_under_another_protocol_of_that_name_is_trained_again(stage, monkeypatch):
+    runner.run(KEYS[:2], TINY, IMAGES, processes=1)
+    trained = count_trainings(monkeypatch)
+    changed = dataclasses.replace(TINY, learning_rates=(0.5,))
+    again = runner.run(KEYS[:2], changed, IMAGES, processes=1)
+    assert trained == KEYS[:2]
+    assert all(record.protocol == changed for record in again.values())
+    assert {record.protocol for record in records.load("mnist", folder=stage)} == {changed}
+
+
 def test_each_training_is_kept_as_it_ends(stage, monkeypatch):
     train_one = runner.train_one
 

@@ -29,7 +29,7 @@ from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import grid, provenance, records, sweep
 from sparseconv_lib.study.grid import Experiment, Grid, Page
 from sparseconv_lib.study.paths import ROOT
-from sparseconv_lib.study.protocol import ParameterError
+from sparseconv_lib.study.protocol import ParameterError, preset
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 PAGE = Page("mnist", "as_written", 0.5, 3, NETWORKS)
@@ -323,6 +323,22 @@ def test_a_half_written_record_of_a_stage_is_made_again(quick, monkeypatch):
     assert sweep.run_page(PAGE, quick.path).error is None
     assert len(quick.log()) == len(PAGE.keys) + 1  # that one, and none of the others
     assert quick.published() == sorted(PAGE.keys)
+
+
+def test_a_stage_from_before_its_protocol_changed_is_made_again(quick, monkeypatch):
+    """Its name is the same, its knobs are not: published, it would be another training."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "_publish", die_at(None))
+        with pytest.raises(Killed):
+            sweep.run_page(PAGE, quick.path)
+    (staged,) = quick.path.rglob("ConvNet-*.json")
+    content = json.loads(staged.read_text())
+    content["knobs"]["batch_size"] += 1
+    staged.write_text(json.dumps(content))
+    assert sweep.run_page(PAGE, quick.path).error is None
+    assert len(quick.log()) == len(PAGE.keys) + 1
+    results = quick.path / "results"
+    assert {r.protocol for r in records.load("mnist", folder=results)} == {preset("as_written")}
 
 
 def test_a_page_that_another_sweep_holds_is_left_to_it(quick):

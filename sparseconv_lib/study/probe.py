@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import baselines, data, provenance
 from sparseconv_lib.study.grid import EXPERIMENTS, task_of
@@ -52,10 +54,15 @@ def run(protocol: Protocol, network: str) -> list[float]:
     )
     train = Images(dataset.train_images, dataset.train_labels)
     test = Images(dataset.test_images, dataset.test_labels)
-    if network in BASELINES:
-        outcome = baselines.evaluate(short, network, 0, train, test, (0.5,))
-    else:
-        outcome = fit(short, network, 0.5, 0, train, test, device="cpu")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as trainings have; several wait for each other on a busy machine
+    try:
+        if network in BASELINES:
+            outcome = baselines.evaluate(short, network, 0, train, test, (0.5,))
+        else:
+            outcome = fit(short, network, 0.5, 0, train, test, device="cpu")
+    finally:
+        torch.set_num_threads(threads)
     return [float(f"{x:.6g}") for x in (*outcome.curve, (outcome.accuracy or outcome.error)[0.5])]
 
 

@@ -102,7 +102,10 @@ def run(
     done: dict[Key, Record] = {}
     if stage:
         for key in keys:
-            if record := records.find(key, Path(stage)):
+            record = records.find(key, Path(stage))
+            if record and record.protocol != protocol:  # kept before what its name means changed
+                key.path(Path(stage)).unlink()
+            elif record:
                 done[key] = record
                 print(f"{key}: trained before, at {record.content['provenance']['started']}")
     todo = [key for key in keys if key not in done]

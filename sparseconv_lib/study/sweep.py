@@ -18,11 +18,11 @@ from pathlib import Path
 
 from sparseconv_lib.study import provenance, records
 from sparseconv_lib.study.errors import OneLineError
-from sparseconv_lib.study.grid import Page, experiment
+from sparseconv_lib.study.grid import Page, experiment, task_of
 from sparseconv_lib.study.notebooks import forget_machine
 from sparseconv_lib.study.paths import NOTEBOOKS, RESULTS, ROOT
 from sparseconv_lib.study.processes import children_keep_freed_memory, end_children, end_with_parent
-from sparseconv_lib.study.protocol import ParameterError, whole_number
+from sparseconv_lib.study.protocol import ParameterError, preset, whole_number
 from sparseconv_lib.study.records import Key
 
 START_UP = 30.0  # seconds for a kernel, its imports and the data, which no record holds
@@ -204,11 +204,15 @@ def _claimed(page: Page, root: Path) -> Iterator[Path | None]:
 
 
 def _whole(page: Page, stage: Path) -> bool:
-    """Whether `stage` holds the executed page with all its records; what is broken goes."""
+    """Whether `stage` holds the executed page with all its records; what is broken goes, and what
+    was kept before the protocol of that name changed."""
     there = True
     for key in page.keys:
         try:
-            there = records.find(key, stage / "records") is not None and there
+            record = records.find(key, stage / "records")
+            if record and record.protocol != preset(key.protocol, task_of(key.experiment)):
+                raise records.RecordError(f"{key}: made under another {key.protocol}")
+            there = record is not None and there
         except records.RecordError:
             key.path(stage / "records").unlink()
             there = False
