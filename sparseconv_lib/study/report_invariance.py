@@ -174,7 +174,7 @@ def invariance_in_words(trained_at: float = 0.5, protocol: str = "fair") -> str:
         if parts:
             told.append(f"{', '.join(parts)} with statistics {STATISTICS[statistics]}")
     if not told:
-        return "The train × test matrix has not been run yet."
+        return "The train × test matrix is not whole yet, so that no regret can be told."
     return (
         f"Trained at p = {trained_at:g} and tested from p = 0 to {TEST_SPARSITIES[-1]:g}, digits "
         f"cost at the worst test sparsity, in points against the same network trained there: "
