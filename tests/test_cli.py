@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import torch
 from test_records import a_record
 
 from sparseconv_lib.networks import NETWORKS
@@ -56,12 +57,22 @@ def test_help_teaches(capsys, command):
     assert status == 0 and errors == ""
     assert out.startswith(f"usage: sparseconv {' '.join(command)}".rstrip())
     wanted = {
-        "sweep": ["--workers", "--seeds", "--budget", "--dry-run", "EXPERIMENT", "mnist", "8m"],
+        "sweep": [
+            "--workers",
+            "--seeds",
+            "--budget",
+            "--dry-run",
+            "--together",
+            "--scheduler",
+            "EXPERIMENT",
+            "8m",
+        ],
         "missing": ["EXPERIMENT", "missing: N", "mnist"],
         "table": ["--csv", "mnist"],
         "data": ["mnist", "caltech101"],
         "probe": ["probes.json"],
-        "measure": ["denominators.json", "layouts.json"],
+        "collect": ["ARCHIVE", "--unpack", ".tar.gz"],
+        "measure": ["denominators.json", "layouts.json", "benchmark-cpu.json"],
         "": [*cli.COMMANDS, "examples", "--budget", "papermill notebooks/mnist.ipynb out.ipynb"],
     }
     for word in wanted["".join(command)]:
@@ -117,7 +128,23 @@ def test_a_sweep_tells_how_many_pages_failed(capsys, monkeypatch):
     status, out, _ = run(capsys, "sweep", "mnist", "--seeds", "99", "--budget", "8m", "--workers=2")
     assert status == 1
     assert re.search(r"^\d+ published, \d+ failed$", out.splitlines()[-1])
-    assert given == [{"workers": 2, "budget": 480.0}]
+    alone = {"together": 1, "scheduler": None}
+    assert given == [{"workers": 2, "budget": 480.0, **alone}]
+
+
+def test_the_usual_number_of_workers_and_of_trainings_that_run_as_one(capsys, monkeypatch):
+    given = []
+    monkeypatch.setattr(sweep, "sweep", lambda pages, **named: given.append(named) or [])
+    monkeypatch.setattr(cli, "usable_cores", lambda: 16)
+    for gpu in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        for options in ("", "--together=1", "--scheduler=tcp://a:8786"):
+            assert run(capsys, "sweep", "mnist", "--seeds=99", *options.split())[0] == 0
+    told = [(each["workers"], each["together"], each["scheduler"]) for each in given]
+    assert told == [
+        (16, 1, None), (16, 1, None), (16, 1, "tcp://a:8786"),
+        (16, 64, None), (1, 1, None), (1, 1, "tcp://a:8786"),
+    ]  # fmt: skip
 
 
 def test_control_c_ends_with_a_line(capsys, monkeypatch):
@@ -154,6 +181,8 @@ def test_control_c_ends_with_a_line(capsys, monkeypatch):
         ("sweep mnist --workers 0", "--workers is 0; give at least 1"),
         ("sweep mnist --workers=-2", "at least 1"),
         ("sweep mnist --workers two", "invalid int value: 'two'"),
+        ("sweep mnist --together 0", "--together is 0; give at least 1"),
+        ("sweep mnist --workers 2 --scheduler tcp://a:1", "leave it out with --scheduler"),
         ("sweep mnist --sparsity 0.5", "unrecognized arguments: --sparsity"),
     ],
 )

@@ -26,7 +26,7 @@ import pytest
 from test_records import a_record
 
 from sparseconv_lib.networks import NETWORKS
-from sparseconv_lib.study import grid, provenance, records, sweep
+from sparseconv_lib.study import data, grid, provenance, records, runner, sweep
 from sparseconv_lib.study.grid import Experiment, Grid, Page
 from sparseconv_lib.study.paths import ROOT
 from sparseconv_lib.study.protocol import ParameterError, preset
@@ -48,7 +48,9 @@ for n, network in enumerate(networks.split(", ")):
         continue
     if (folder / f"hang-{n}").exists():
         (folder / f"hanging-{os.getpid()}-{os.getppid()}").touch()
-        time.sleep(60)
+        until = time.monotonic() + 60
+        while (folder / f"hang-{n}").exists() and time.monotonic() < until:
+            time.sleep(0.1)
     if (folder / f"stop-{n}").exists():
         raise KeyboardInterrupt
     with (folder / "log").open("a") as log:
@@ -452,7 +454,8 @@ class Clocked:
     def __exit__(self, *_):
         pass
 
-    def submit(self, _, page, root):
+    def submit(self, *arguments):  # how and in what environment, what, then the job and the folder
+        *_, page, _ = arguments
         future = concurrent.futures.Future()
         seconds = self.takes[len(self.started)]
         self.started.append(page)
@@ -560,6 +563,113 @@ def test_a_read_only_output_folder_stops_a_sweep_at_once():
             for closed in ("results", "book")
         ], done.stderr
         assert not [path for path in Path(top).rglob("*") if path.is_file()]
+
+
+# Trainings that run as one, ahead of their pages
+
+
+def stand_in_for_training(monkeypatch, asked):
+    """Writes into `asked` which keys were trained together, and gives each a record."""
+
+    def together(keys, protocol, dataset, places, progress=None):
+        asked.append(list(keys))
+        made = []
+        for key, (_, page) in zip(keys, places, strict=True):
+            record = a_record(key.network, key.sparsity, key.seed)
+            record.content["provenance"]["page"] = page
+            made.append(record)
+        return made
+
+    monkeypatch.setattr(runner, "train_together", together)
+    monkeypatch.setattr(data, "load", lambda name: name)
+
+
+def grid_of(sparsities, seeds):
+    return [Page("mnist", "as_written", p, s, NETWORKS) for s in range(seeds) for p in sparsities]
+
+
+def test_pages_of_one_protocol_are_made_ahead_and_others_left_alone():
+    some = grid_of((0.0, 0.5), 2)
+    alone = Page("caltech", "compounding", 0.5, 0, NETWORKS[3:])
+    single = Page("mnist", "as_written, batch_size=64", 0.5, 0, NETWORKS)
+    pages = [some[0], alone, single, *some[1:]]
+    assert sweep.jobs(pages, 1) == pages
+    assert sweep.jobs(pages, 64) == [sweep.Ahead(tuple(some)), alone, single]
+    assert sweep.jobs(pages, 3) == [sweep.Ahead(tuple(some[:3])), some[3], alone, single]
+    assert sweep.jobs([], 64) == []
+
+
+def test_what_is_trained_ahead_is_not_trained_again(quick, monkeypatch):
+    """The stub's log has nothing that was there; two of the keys are, in two kinds of places."""
+    asked, some = [], grid_of((0.0, 0.5), 2)
+    stand_in_for_training(monkeypatch, asked)
+    published, staged = some[0].keys[0], some[1].keys[1]
+    records.write(a_record(published.network, 0.0, 0), quick.path / "results")
+    stage = quick.path / "results/.partial/mnist" / some[1].name / "records"
+    records.write(a_record(staged.network, 0.5, 0), stage)
+    done = sweep.train_ahead(sweep.Ahead(tuple(some)), quick.path)
+    assert done.error is None and str(done).startswith("trained after")
+    wanted = {key for page in some for key in page.keys} - {published, staged}
+    assert sorted(key for keys in asked for key in keys) == sorted(wanted)
+    assert [len({key.network for key in keys}) for keys in asked] == [1] * 4
+    assert len(asked) == 4  # a stack for each network
+    for page in some:
+        assert sweep.run_page(page, quick.path).error is None
+    assert quick.log() == []
+    assert quick.published() == sorted(key for page in some for key in page.keys)
+
+
+def test_pages_that_another_sweep_holds_are_not_trained_ahead(quick, monkeypatch):
+    asked, some = [], grid_of((0.0, 0.5), 1)
+    stand_in_for_training(monkeypatch, asked)
+    folder = quick.path / "results/.partial/mnist"
+    folder.mkdir(parents=True)
+    with filelock.FileLock(folder / f"{some[0].name}.lock"):
+        assert sweep.train_ahead(sweep.Ahead(tuple(some)), quick.path).error is None
+    assert {key.sparsity for keys in asked for key in keys} == {0.5}
+
+
+def test_where_training_ahead_fails_the_pages_train_themselves(quick, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no memory\nfor so many")
+
+    monkeypatch.setattr(runner, "train_together", fail)
+    monkeypatch.setattr(data, "load", lambda name: name)
+    some = grid_of((0.0, 0.5), 1)
+    done = sweep.train_ahead(sweep.Ahead(tuple(some)), quick.path)
+    assert done.error == "failed: RuntimeError: for so many"
+    for page in some:
+        assert sweep.run_page(page, quick.path).error is None
+    whole(quick, some)
+
+
+def test_one_stack_at_a_time_and_pages_beside_it(quick, monkeypatch):
+    """Two stacks of two pages: the pages of the first are executed while the second trains."""
+    clock = Clocked(monkeypatch, [10, 10, 3, 3, 2, 2])
+    said = []
+    done = sweep.sweep(
+        grid_of((0.0, 0.5), 2), workers=4, together=2, root=quick.path, report=said.append
+    )
+    order = [job if isinstance(job, Page) else "stack" for job in clock.started]
+    first, second, third, fourth = grid_of((0.0, 0.5), 2)
+    assert order == ["stack", first, second, "stack", third, fourth]
+    assert [each.page for each in done] == [second, first, third, fourth] or len(done) == 4
+    assert clock.now <= 10 + 10 + 3
+    assert sum("trained after" in line for line in said) == 2
+
+
+def test_a_budget_holds_for_stacks(quick, monkeypatch):
+    clock = Clocked(monkeypatch, [10, 1, 1, 10, 1, 1])
+    said = []
+    done = sweep.sweep(
+        grid_of((0.0, 0.5), 3),
+        workers=1,
+        together=2,
+        budget=21,
+        root=quick.path,
+        report=said.append,
+    )
+    assert len(done) == 2 and clock.now == 12 and said[-1].startswith("budget: ")
 
 
 # The command, with its workers and kernels

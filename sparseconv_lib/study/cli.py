@@ -5,10 +5,13 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from sparseconv_lib.study.grid import EXPERIMENTS, experiment
 from sparseconv_lib.study.processes import usable_cores
 from sparseconv_lib.study.protocol import ParameterError
+
+TOGETHER = 64  # trainings, of which a GPU does as many as fit into its memory
 
 EPILOG = """\
 examples
@@ -43,8 +46,16 @@ def _parser() -> argparse.ArgumentParser:
         "and publishes each page with its records as soon as it is whole.",
     )
     sweep.add_argument("experiments", nargs="+", metavar="EXPERIMENT", help=known)
+    sweep.add_argument("--workers", type=int, help="pages at a time (default: the cores)")
     sweep.add_argument(
-        "--workers", type=int, help="pages at a time (default: the cores, or 1 with a GPU)"
+        "--together",
+        type=int,
+        help=f"trainings that run as one (default: {TOGETHER} with a GPU, else 1)",
+    )
+    sweep.add_argument(
+        "--scheduler",
+        metavar="tcp://HOST:8786",
+        help="address of a dask cluster, whose workers are used in the place of this machine's",
     )
     sweep.add_argument("--seeds", type=int, help="seeds of each cell (default: the grid's)")
     sweep.add_argument(
@@ -67,6 +78,16 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("notebook", metavar="NOTEBOOK", help=notebooks)
     table.add_argument("--csv", action="store_true", help="comma-separated, unrounded")
 
+    collect = commands.add_parser(
+        "collect",
+        help="pack all records and their pages into one archive, or unpack such an archive",
+        description="Writes every record with its page to ARCHIVE (.tar.gz), to be carried from "
+        "the machine that made them. With --unpack, takes them out of it into this checkout: each "
+        "is checked, and none that is there is changed.",
+    )
+    collect.add_argument("archive", type=Path, metavar="ARCHIVE")
+    collect.add_argument("--unpack", action="store_true")
+
     commands.add_parser(
         "probe",
         help="after a change of the code: record whether it changed the numbers",
@@ -76,10 +97,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser(
         "measure",
-        help="time the ways to count observed pixels and to train on photographs, for the book",
+        help="time the layer, the networks and their trainings, for the book",
         description="Measures three denominators of Eq. 1 side by side, and a training step on "
-        "photographs in two orders of the channels and two precisions, and replaces "
-        "results/denominators.json and results/layouts.json. Nothing else should run meanwhile.",
+        "photographs in two orders of the channels and two precisions, the layer and the networks "
+        "beside plain ones, and trainings that run as one; and replaces results/denominators.json, "
+        "layouts.json and benchmark-cpu.json (or -cuda). Nothing else should run meanwhile.",
     )
     return parser
 
@@ -103,18 +125,27 @@ def _sweep(arguments: argparse.Namespace) -> int:
     budget = sweep.parse_budget(arguments.budget)
     names = list(dict.fromkeys(arguments.experiments))
     pages = sweep.missing_pages(names, arguments.seeds)
-    workers = arguments.workers
+    workers, together, scheduler = arguments.workers, arguments.together, arguments.scheduler
+    if workers is not None and scheduler is not None:
+        raise ParameterError("--workers are those of this machine; leave it out with --scheduler")
+    if together is None:
+        together = TOGETHER if torch.cuda.is_available() and scheduler is None else 1
     if workers is None:
-        workers = 1 if torch.cuda.is_available() else usable_cores()
-    if workers < 1:
-        raise ParameterError(f"--workers is {workers}; give at least 1")
+        # With one training at a time on a GPU, pages would only wait for each other.
+        workers = 1 if torch.cuda.is_available() and together == 1 else usable_cores()
+    for name, value in (("--workers", workers), ("--together", together)):
+        if value < 1:
+            raise ParameterError(f"{name} is {value}; give at least 1")
     trainings = sum(len(sweep.missing_keys(page)) for page in pages)
-    print(f"{len(pages)} pages to run ({trainings} trainings), {workers} at a time", flush=True)
+    where = f"on {scheduler}" if scheduler else f"{workers} at a time"
+    print(f"{len(pages)} pages to run ({trainings} trainings), {where}", flush=True)
     if arguments.dry_run:
         for page in pages:
             print(page.path)
         return 0
-    done = sweep.sweep(pages, workers=workers, budget=budget)
+    done = sweep.sweep(
+        pages, workers=workers, budget=budget, together=together, scheduler=scheduler
+    )
     failed = [page for page in done if page.error]
     published = sum(not page.error and not page.skipped for page in done)
     print(f"{published} published, {len(failed)} failed", flush=True)
@@ -150,6 +181,19 @@ def _table(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _collect(arguments: argparse.Namespace) -> int:
+    from sparseconv_lib.study import collect
+
+    if not arguments.unpack:
+        print(f"{collect.pack(arguments.archive)} records in {arguments.archive}")
+        return 0
+    found = collect.unpack(arguments.archive)
+    for line in found.refused:
+        print(f"refused: {line}", file=sys.stderr)
+    print(f"{found.new} new, {found.there} there already, {len(found.refused)} refused")
+    return 1 if found.refused else 0
+
+
 def _probe(arguments: argparse.Namespace) -> int:
     from sparseconv_lib.study import probe, provenance
 
@@ -163,7 +207,7 @@ def _probe(arguments: argparse.Namespace) -> int:
 
 
 def _measure(arguments: argparse.Namespace) -> int:
-    from sparseconv_lib.study import denominators, layouts
+    from sparseconv_lib.study import benchmark, denominators, layouts
 
     measured = denominators.measure()
     denominators.save(measured)
@@ -181,6 +225,11 @@ def _measure(arguments: argparse.Namespace) -> int:
             f"{row['time_ratio']:.2f} times the time of float32"
         )
     print(f"kept in {layouts.MEASURED.name}; {measured['rounds']} rounds")
+    measured = benchmark.measure()
+    path = benchmark.save(measured)
+    for row in measured["steps"]:
+        print(f"{row['case']}, {row['network']}: {row['time_ratio']:.2f} times ConvNet's step")
+    print(f"kept in {path.name}; {measured['rounds']} rounds")
     return 0
 
 
@@ -189,6 +238,7 @@ COMMANDS = {
     "sweep": _sweep,
     "missing": _missing,
     "table": _table,
+    "collect": _collect,
     "probe": _probe,
     "measure": _measure,
 }
@@ -198,13 +248,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status: 0 done, 1 something failed, 2 wrong use."""
     arguments = _parser().parse_args(argv)
     warnings.formatwarning = lambda message, *_, **__: f"sparseconv: {message}\n"
-    from sparseconv_lib.study.data import DataError
-    from sparseconv_lib.study.records import RecordError
-    from sparseconv_lib.study.sweep import SweepError
+    from sparseconv_lib.study.errors import OneLineError
 
     try:
         return COMMANDS[arguments.command](arguments)
-    except (ValueError, DataError, RecordError, SweepError) as error:
+    except (ValueError, OneLineError) as error:
         status = 2 if isinstance(error, ValueError) else 1
         print(f"sparseconv: {error}", file=sys.stderr)
         return status

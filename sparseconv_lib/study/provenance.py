@@ -13,7 +13,7 @@ import torch
 
 from sparseconv_lib.study.paths import ROOT
 
-TRAINING = "sparseconv_lib.study.baselines"  # which imports all that decides a number
+TRAINING = "sparseconv_lib.study.stacked"  # which imports all that decides a number
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -220,9 +220,19 @@ SCHEMA: dict[str, Any] = _object(
         threads=_field("integer", "threads of a CPU training", minimum=1),
         versions=_field("object", "python, torch, numpy, and cuda where used"),
         started=_field("string", "UTC, ISO 8601"),
-        seconds=_field("number", "wall time of training and testing", minimum=0),
+        seconds=_field(
+            "number",
+            "wall time of training and testing; where several trainings ran as one, a share of it",
+            minimum=0,
+        ),
         commit=_field("string", "of the code; +changes if files differed from it"),
         page=_field("string", "the executed notebook, from the top folder"),
+        together=_field(
+            "integer",
+            "how many trainings ran as one, where it was not alone",
+            minimum=2,
+            optional=True,
+        ),
     ),
 )
 
@@ -339,8 +349,17 @@ _REMEDY = "restore it with `git checkout`, or delete it and run `sparseconv swee
 def read(path: Path) -> Record:
     """The record in `path`. Raises RecordError if it is cut, malformed, or under a wrong name."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except (OSError, ValueError) as error:
+        text = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path}: not a whole record ({error}); {_REMEDY}") from error
+    return parse(text, path)
+
+
+def parse(text: bytes, path: PurePath) -> Record:
+    """The record in the content of a file that stands at `path`; raises RecordError like `read`."""
+    try:
+        content = json.loads(text.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: not a whole record ({error}); {_REMEDY}") from error
     record = validated(content, str(path))
     if path.parts[-3:] != record.key.path().parts[-3:]:

@@ -13,7 +13,7 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,6 @@ from tqdm import tqdm
 from sparseconv_lib.networks import ClassificationNet
 from sparseconv_lib.resnet import ResNet18
 from sparseconv_lib.study import (
-    baselines,
     data,
     examples,
     provenance,
@@ -46,7 +45,6 @@ from sparseconv_lib.study.processes import (
     usable_cores,
 )
 from sparseconv_lib.study.protocol import (
-    BASELINES,
     PRESETS,
     ParameterError,
     Protocol,
@@ -58,7 +56,8 @@ from sparseconv_lib.study.protocol import (
     whole_number,
 )
 from sparseconv_lib.study.records import Key, Record
-from sparseconv_lib.study.training import Outcome, build, fit
+from sparseconv_lib.study.stacked import train_all
+from sparseconv_lib.study.training import Outcome, build
 
 
 def asked(
@@ -232,6 +231,22 @@ def train_one(
     progress: Callable[[float], None] | None = None,
 ) -> Record:
     """One training in this process, on the GPU if there is one, else on one thread; its record."""
+    stage = os.environ.get("SPARSECONV_STAGE")
+    place = Path(stage) if stage else None, os.environ.get("SPARSECONV_PAGE", "none")
+    return train_together([key], protocol, dataset, [place], progress)[0]
+
+
+def train_together(
+    keys: Sequence[Key],
+    protocol: Protocol,
+    dataset: Dataset,
+    places: Sequence[tuple[Path | None, str]],
+    progress: Callable[[float], None] | None = None,
+) -> list[Record]:
+    """The records of trainings that differ in sparsity and seed only, which run as one.
+
+    places: of each, the folder for what it leaves for a chapter to draw, or None, and its page.
+    """
     started = datetime.now(UTC)
     provenance.code_identity()  # remembered now, lest the files change while it trains
     train = Images(dataset.train_images, dataset.train_labels)
@@ -241,44 +256,55 @@ def train_one(
     if device == "cpu":
         # At the source's batch sizes a second thread gains nothing, and would change the digits.
         torch.set_num_threads(1)
-    also = evaluation_of(key.experiment)
-    tests = tuple(sorted({key.sparsity, *also.sparsities}))
+    also = evaluation_of(keys[0].experiment)
     try:
-        if key.network in BASELINES:
-            outcome = baselines.evaluate(protocol, key.network, key.seed, train, test, tests)
-        else:
-            outcome = fit(
-                protocol,
-                key.network,
-                key.sparsity,
-                key.seed,
-                train,
-                test,
-                test_sparsities=tests,
-                reestimate=also.reestimate,
-                other_masks=tuple(k for k in also.other_masks if k != protocol.mask_kind),
-                device=device,
-                progress=progress,
-            )
+        outcomes = train_all(
+            protocol,
+            keys[0].network,
+            [(key.sparsity, key.seed) for key in keys],
+            train,
+            test,
+            [tuple(sorted({key.sparsity, *also.sparsities})) for key in keys],
+            reestimate=also.reestimate,
+            other_masks=tuple(kind for kind in also.other_masks if kind != protocol.mask_kind),
+            device=device,
+            progress=progress,
+        )
     finally:
         torch.set_num_threads(threads)
     test = shrink(test, protocol.side)
-    masks = draw_masks(protocol, test, key.sparsity, key.seed, "test")
-    stage = os.environ.get("SPARSECONV_STAGE")
-    if stage and _leaves_example(key, protocol):
-        path = key.path(Path(stage)).with_suffix(".npz")
-        if protocol.objective == "reconstruct":
-            reconstructions.leave(path, key, protocol, outcome.weights, train, test)
-            return as_record(key, protocol, dataset, outcome, masks, device, started)
-        net = build(protocol, key.network, key.seed)
-        net.load_state_dict(outcome.weights)
-        _, test = arrange(protocol, key.sparsity, key.seed, train[:1], test)
-        one = slice(dataset.example, dataset.example + 1)
-        if isinstance(net, ResNet18):
-            stages.write(path, stages.walk(net, protocol, test[one], masks[one]))
-        elif isinstance(net, ClassificationNet):
-            examples.leave(path, net, protocol, test[one], masks[one])
-    return as_record(key, protocol, dataset, outcome, masks, device, started)
+    made = []
+    for key, outcome, (stage, page) in zip(keys, outcomes, places, strict=True):
+        masks = draw_masks(protocol, test, key.sparsity, key.seed, "test")
+        if stage and _leaves_example(key, protocol):
+            _leave_example(stage, key, protocol, dataset, outcome, masks, train, test)
+        made.append(as_record(key, protocol, dataset, outcome, masks, device, started, page))
+    return made
+
+
+def _leave_example(
+    stage: Path,
+    key: Key,
+    protocol: Protocol,
+    dataset: Dataset,
+    outcome: Outcome,
+    masks: Tensor,
+    train: Images,
+    test: Images,
+) -> None:
+    """Writes what a chapter draws of a training beside its record."""
+    path = key.path(stage).with_suffix(".npz")
+    if protocol.objective == "reconstruct":
+        reconstructions.leave(path, key, protocol, outcome.weights, train, test)
+        return
+    net = build(protocol, key.network, key.seed)
+    net.load_state_dict(outcome.weights)
+    _, test = arrange(protocol, key.sparsity, key.seed, train[:1], test)
+    one = slice(dataset.example, dataset.example + 1)
+    if isinstance(net, ResNet18):
+        stages.write(path, stages.walk(net, protocol, test[one], masks[one]))
+    elif isinstance(net, ClassificationNet):
+        examples.leave(path, net, protocol, test[one], masks[one])
 
 
 def _leaves_example(key: Key, protocol: Protocol) -> bool:
@@ -302,6 +328,7 @@ def as_record(
     test_masks: Tensor,
     device: str,
     started: datetime,
+    page: str,
 ) -> Record:
     """The record of one training; `test_masks` are those at the training sparsity."""
     where = {"device": provenance.device_name(device)}
@@ -338,7 +365,8 @@ def as_record(
             "started": started.isoformat(timespec="seconds"),
             "seconds": outcome.seconds,
             "commit": provenance.commit(),
-            "page": os.environ.get("SPARSECONV_PAGE", "none"),
+            "page": page,
+            **({"together": outcome.together} if outcome.together > 1 else {}),
         },
     }
     return records.validated(content, str(key))

@@ -3,11 +3,13 @@
 A page is executed under results/.partial, where its trainings are kept as they end. When the whole
 page has succeeded it is published: the executed notebook is moved to book/runs, then its records to
 results. A sweep that is killed anywhere, even between the two, finishes when it is run again.
+
+On a GPU, trainings that differ in sparsity and seed only run as one, ahead of their pages: their
+records are put where a page looks for what was trained before it was interrupted.
 """
 
 import concurrent.futures
 import contextlib
-import multiprocessing
 import os
 import re
 import shutil
@@ -16,12 +18,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparseconv_lib.study import provenance, records
+from sparseconv_lib.study import executors, provenance, records
 from sparseconv_lib.study.errors import OneLineError
 from sparseconv_lib.study.grid import Page, experiment, task_of
 from sparseconv_lib.study.notebooks import forget_machine
 from sparseconv_lib.study.paths import NOTEBOOKS, RESULTS, ROOT
-from sparseconv_lib.study.processes import children_keep_freed_memory, end_children, end_with_parent
 from sparseconv_lib.study.protocol import ParameterError, preset, whole_number
 from sparseconv_lib.study.records import Key
 
@@ -64,11 +65,24 @@ def parse_budget(text: str | None) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """Pages of one protocol whose trainings run as one, network by network, before the pages."""
+
+    pages: tuple[Page, ...]
+
+    def __str__(self) -> str:
+        return f"{self.pages[0].experiment}/{self.pages[0].protocol}, {len(self.pages)} pages"
+
+
 @dataclass
 class Done:
-    """What happened to one page: published, failed with an `error`, or left to another sweep."""
+    """What happened to one page: published, failed with an `error`, or left to another sweep.
 
-    page: Page
+    Or to the trainings ahead of several pages: done, or failed.
+    """
+
+    page: Page | Ahead
     seconds: float
     error: str | None = None
     skipped: bool = False
@@ -76,7 +90,28 @@ class Done:
     def __str__(self) -> str:
         if self.skipped:
             return "left to another sweep, which is running it"
-        return self.error or f"published after {self.seconds:.0f} s"
+        what = "published" if isinstance(self.page, Page) else "trained"
+        return self.error or f"{what} after {self.seconds:.0f} s"
+
+
+def jobs(pages: list[Page], together: int) -> list[Page | Ahead]:
+    """The pages, and where several are of one protocol that can be stacked, `together` at a time.
+
+    In the order of the pages, or of the first of those that run as one.
+    """
+    from sparseconv_lib.study.stacked import stackable
+
+    alike: dict[tuple[str, str], list[Page]] = {}
+    for page in pages:
+        alone = together == 1 or not stackable(preset(page.protocol, task_of(page.experiment)))
+        kind = page.name if alone else page.protocol
+        alike.setdefault((page.experiment, kind), []).append(page)
+    found: list[Page | Ahead] = []
+    for several in alike.values():
+        for start in range(0, len(several), together):
+            part = several[start : start + together]
+            found.append(Ahead(tuple(part)) if len(part) > 1 else part[0])
+    return found
 
 
 def sweep(
@@ -84,61 +119,86 @@ def sweep(
     *,
     workers: int,
     budget: float = float("inf"),
+    together: int = 1,
+    scheduler: str | None = None,
     root: Path = ROOT,
     report: Callable[[str], None] = print,
 ) -> list[Done]:
-    """Executes `pages` on `workers` processes, in order, and publishes each as it ends.
+    """Executes `pages` in order, and publishes each as it ends.
 
-    With a budget in seconds, a page is started only if it can be expected to end in time, by the
-    slowest page so far, or by the records that this device has. Nothing is known of a new device
-    before its first pages, so those are started.
+    Args:
+        workers: pages at a time, in processes of this machine.
+        budget: in seconds; a page is started only if it can be expected to end in time, by the
+            slowest page so far, or by the records that this device has. Nothing is known of a new
+            device before its first pages, so those are started.
+        together: trainings that differ in sparsity and seed only and run as one, on a machine with
+            one GPU: there, one job at a time trains, and beside it pages are executed.
+        scheduler: the address of a dask cluster, such as tcp://host:8786, whose workers are used
+            in the place of this machine's; see `executors.cluster`.
     """
     whole_number("workers", workers, 1)
+    whole_number("together", together, 1)
     _check_writable(root)
     began = time.monotonic()
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ["SPARSECONV_PROCESSES"] = "1"  # the sweep's workers are all the parallelism
-    os.environ.setdefault("SPARSECONV_COMMIT", provenance.commit())
-    slowest = _recorded_seconds(pages, root)
-    waiting, finished = list(pages), []
-    spawn = multiprocessing.get_context("spawn")
-    with (
-        children_keep_freed_memory(),
-        concurrent.futures.ProcessPoolExecutor(workers, spawn, end_with_parent) as pool,
-    ):
-        running: dict[concurrent.futures.Future[Done], Page] = {}
-        try:
-            while waiting or running:
-                while waiting and len(running) < workers:
-                    left = budget - (time.monotonic() - began)
-                    if left <= 0 or slowest > left:
-                        report(f"budget: {left:.0f} s left, a page takes {slowest:.0f} s; stopping")
-                        waiting.clear()
-                        break
-                    page = waiting.pop(0)
-                    running[pool.submit(run_page, page, root)] = page
-                if not running:
+    slowest = {Page: _recorded_seconds(pages, root), Ahead: 0.0}
+    waiting, finished = jobs(pages, together), []
+    trained: set[Page | Ahead] = set()  # pages whose trainings are done
+    one_device = together > 1 and scheduler is None
+    place = executors.cluster(scheduler, root) if scheduler else executors.processes(workers)
+    with place as pool:
+        running: dict[concurrent.futures.Future[Done], Page | Ahead] = {}
+
+        def startable() -> Page | Ahead | None:
+            if len(running) >= pool.count():
+                return None
+            taken = one_device and any(job not in trained for job in running.values())
+            return next((job for job in waiting if job in trained or not taken), None)
+
+        while waiting or running:
+            while (job := startable()) is not None:
+                left = budget - (time.monotonic() - began)
+                expected = 0.0 if job in trained else slowest[type(job)]
+                if left <= 0 or expected > left:
+                    report(f"budget: {left:.0f} s left, a page takes {expected:.0f} s; stopping")
+                    waiting.clear()
                     break
-                ended, _ = concurrent.futures.wait(
-                    running, return_when=concurrent.futures.FIRST_COMPLETED
-                )
-                for future in ended:
-                    page = running.pop(future)
-                    try:
-                        done = future.result()
-                    except concurrent.futures.BrokenExecutor:
-                        raise SweepError(
-                            f"a worker died while it ran {page.path.name}, perhaps for lack of "
-                            "memory; what was finished is kept: run the same command again, with "
-                            "fewer --workers"
-                        ) from None
+                waiting.remove(job)
+                run = run_page if isinstance(job, Page) else train_ahead
+                running[pool.submit(run, job, root)] = job
+            if not running:
+                break
+            ended, _ = concurrent.futures.wait(
+                running, return_when=concurrent.futures.FIRST_COMPLETED
+            )
+            for future in ended:
+                job = running.pop(future)
+                done = _result(future, job)
+                if job not in trained:
+                    slowest[type(job)] = max(slowest[type(job)], done.seconds)
+                if isinstance(job, Ahead):
+                    report(f"{job}: {done}")
+                    waiting[:0] = job.pages
+                    trained.update(() if done.error else job.pages)
+                else:
                     finished.append(done)
-                    slowest = max(slowest, done.seconds)
-                    report(f"[{len(finished)}/{len(pages)}] {page.experiment}/{page.name}: {done}")
-        except BaseException:
-            end_children()  # leaving the pool would wait for them
-            raise
+                    report(f"[{len(finished)}/{len(pages)}] {job.experiment}/{job.name}: {done}")
     return finished
+
+
+def _result(future: "concurrent.futures.Future[Done]", job: Page | Ahead) -> Done:
+    try:
+        return future.result()
+    except concurrent.futures.BrokenExecutor:
+        raise SweepError(
+            f"a worker died while it ran {_name(job)}, perhaps for lack of memory; what was "
+            "finished is kept: run the same command again, with fewer --workers"
+        ) from None
+    except Exception as reason:  # of a cluster, whose workers die alone
+        return Done(job, 0.0, f"failed: {type(reason).__name__}: {reason}")
+
+
+def _name(job: Page | Ahead) -> str:
+    return job.path.name if isinstance(job, Page) else str(job)
 
 
 def _check_writable(root: Path) -> None:
@@ -175,9 +235,53 @@ def run_page(page: Page, root: Path = ROOT) -> Done:
                     _execute(page, stage, root)
                 _publish(page, stage, root)
             except Exception as reason:  # one bad page must not end the sweep
-                lines = str(reason).strip().splitlines() or [""]
-                error = f"failed: {type(reason).__name__}: {lines[-1]}"
+                error = _told(reason)
     return Done(page, time.monotonic() - started, error)
+
+
+def train_ahead(job: Ahead, root: Path = ROOT) -> Done:
+    """Trains what these pages lack, and leaves each record where its page will look for it.
+
+    Pages that another sweep is running are left to it. Errors come back as text.
+    """
+    import torch
+
+    from sparseconv_lib.study import data, runner  # slow to import
+
+    started = time.monotonic()
+    first = job.pages[0]
+    protocol = preset(first.protocol, task_of(first.experiment))
+    with contextlib.ExitStack() as claims:
+        todo: dict[str, list[tuple[Key, tuple[Path, str]]]] = {}
+        for page in job.pages:
+            stage = claims.enter_context(_claimed(page, root))
+            if stage is None or _whole(page, stage):  # which also clears what is of no use there
+                continue
+            for key in missing_keys(page, root):
+                made = (
+                    records.find(key, folder) for folder in (root / "results", stage / "records")
+                )
+                if not any(made):
+                    place = (stage / "records", str(page.path))
+                    todo.setdefault(key.network, []).append((key, place))
+        try:
+            dataset = data.load(protocol.dataset)
+            for several in todo.values():
+                keys, places = zip(*several, strict=True)
+                trained = runner.train_together(keys, protocol, dataset, places)
+                for record, (folder, _) in zip(trained, places, strict=True):
+                    records.write(record, folder)
+        except Exception as reason:  # the pages may still succeed, one by one
+            return Done(job, time.monotonic() - started, _told(reason))
+        finally:
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()  # the next may run in another of the workers
+    return Done(job, time.monotonic() - started)
+
+
+def _told(reason: Exception) -> str:
+    lines = str(reason).strip().splitlines() or [""]
+    return f"failed: {type(reason).__name__}: {lines[-1]}"
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -73,6 +73,7 @@ class Outcome:
     other_masks: dict[str, float] = field(default_factory=dict)
     correct: dict[float, Tensor] = field(default_factory=dict)  # test sparsity -> bool (N_test,)
     seconds: float = 0.0
+    together: int = 1  # trainings that ran as one, of whose time this is one's share
     weights: dict[str, Tensor] = field(default_factory=dict)  # state_dict, on the CPU
 
 
@@ -112,7 +113,9 @@ def build(protocol: Protocol, network: str, seed: int) -> Network:
     return net
 
 
-def _forward(net: nn.Module, protocol: Protocol, x: Tensor, mask: Tensor) -> Tensor:
+def forward(
+    net: Callable[[Tensor, Tensor], Tensor], protocol: Protocol, x: Tensor, mask: Tensor
+) -> Tensor:
     """The network's outputs in float32, computed in the protocol's precision."""
     if protocol.precision == "float32":
         return net(x, mask)
@@ -151,7 +154,7 @@ def score_images(
         part = images[index]
         x, mask = prepare(part, masks[index], protocol, _of_each(sparsity, index))
         targets = objective.targets(part, protocol)
-        scores.append(objective.score(_forward(net, protocol, x, mask), targets, mask))
+        scores.append(objective.score(forward(net, protocol, x, mask), targets, mask))
     for name, buffer in net.named_buffers():  # testing must leave no trace in the network
         buffer.copy_(before[name])
     net.train(was_training)
@@ -190,7 +193,7 @@ def reestimated(
     masks = draw_masks(protocol, images, sparsity, seed, "re-estimation")
     net.train()
     for index in torch.arange(len(images), device=masks.device).split(max(64, protocol.batch_size)):
-        _forward(net, protocol, *prepare(images[index], masks[index], protocol, sparsity))
+        forward(net, protocol, *prepare(images[index], masks[index], protocol, sparsity))
     return net
 
 
@@ -225,34 +228,78 @@ def fit(
 
     Raises ParameterError for a sparsity outside [0, 1) or a negative seed.
     """
-    check_sparsity(sparsity)
-    whole_number("seed", seed, 0)
-    tests = tuple(check_sparsity(q, "test sparsity") for q in test_sparsities or (sparsity,))
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     started = time.perf_counter()
-    outcome = Outcome()
-    with _reproducible(protocol):
-        # Before they travel, so that every device gets the same bytes.
-        train, test = shrink(train, protocol.side), shrink(test, protocol.side)
-        train, test, unit = in_units(protocol, train, test)
-        train, test = arrange(protocol, sparsity, seed, train.to(device), test.to(device))
-        held_out = train[:0]
+    check_sparsity(sparsity)
+    tests = tuple(check_sparsity(q, "test sparsity") for q in test_sparsities or (sparsity,))
+    with reproducible(protocol):
+        images = on_device(protocol, train, test, device)
+        training = Training(protocol, network, sparsity, seed, *images)
+        candidates, best = _choose(protocol, training.start, progress)
+        outcome = training.outcome(candidates, best, tests, reestimate, other_masks)
+    outcome.seconds = time.perf_counter() - started
+    return outcome
+
+
+def on_device(
+    protocol: Protocol, train: Images, test: Images, device: torch.device | str | None
+) -> tuple[Images, Images, float]:
+    """Both parts of a data set as `Training` takes them, by default on the GPU if there is one."""
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    # Shrunk before they travel, so that every device gets the same bytes.
+    train, test = shrink(train, protocol.side), shrink(test, protocol.side)
+    train, test, unit = in_units(protocol, train, test)
+    return train.to(device), test.to(device), unit
+
+
+class Training:
+    """One training's images, from which each learning rate starts, and its tests at the end.
+
+    Args: those of `fit`; the images and their unit are what `on_device` returns.
+    """
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        network: str,
+        sparsity: float,
+        seed: int,
+        train: Images,
+        test: Images,
+        unit: float,
+    ) -> None:
+        self.protocol, self.network, self.unit = protocol, network, unit
+        self.sparsity = check_sparsity(sparsity)
+        self.seed = whole_number("seed", seed, 0)
+        train, self.test = arrange(protocol, sparsity, seed, train, test)
+        self.held_out, self.train = train[:0], train
         if protocol.held_out:
             if protocol.held_out >= len(train):
                 raise ValueError(f"cannot hold out {protocol.held_out} of {len(train)} images")
             shuffle = torch.Generator().manual_seed(stream_seed(seed, "held-out images"))
-            index = torch.randperm(len(train), generator=shuffle).to(device)
-            held_out, train = train[index[: protocol.held_out]], train[index[protocol.held_out :]]
+            index = torch.randperm(len(train), generator=shuffle).to(train.labels.device)
+            self.held_out = train[index[: protocol.held_out]]
+            self.train = train[index[protocol.held_out :]]
 
-        def start(rate: float) -> _Candidate:
-            return _Candidate(
-                protocol, network, sparsity, seed, rate, train, held_out, test, device, unit
-            )
+    def start(self, rate: float) -> "Candidate":
+        """A new network, to be trained at that learning rate."""
+        return Candidate(self, rate)
 
-        candidates, best = _choose(protocol, start, progress)
-        outcome.candidates = [candidate.summary() for candidate in candidates]
-        outcome.epochs, outcome.curve = best.epochs, best.curve
-        net = best.net
+    def outcome(
+        self,
+        candidates: "list[Candidate]",
+        best: "Candidate",
+        tests: tuple[float, ...],
+        reestimate: bool = False,
+        other_masks: tuple[MaskKind, ...] = (),
+    ) -> Outcome:
+        """What the trained candidates gave, the best of them tested; see `fit`."""
+        protocol, sparsity, seed, unit = self.protocol, self.sparsity, self.seed, self.unit
+        train, test, net = self.train, self.test, best.net
+        outcome = Outcome(
+            epochs=best.epochs,
+            curve=best.curve,
+            candidates=[candidate.summary() for candidate in candidates],
+        )
         for q in tests:
             masks = draw_masks(protocol, test, q, seed, "test")
             scores = score_images(net, protocol, test, masks, q)
@@ -278,21 +325,20 @@ def fit(
             masks = draw_masks(other, test, sparsity, seed, "test")
             scores = score_images(net, protocol, test, masks, sparsity)
             outcome.other_masks[mask_kind] = unit * _mean(scores)
-    outcome.weights = {name: value.cpu() for name, value in net.state_dict().items()}
-    outcome.seconds = time.perf_counter() - started
-    return outcome
+        outcome.weights = {name: value.cpu() for name, value in net.state_dict().items()}
+        return outcome
 
 
 def _choose(
     protocol: Protocol,
-    start: Callable[[float], "_Candidate"],
+    start: Callable[[float], "Candidate"],
     progress: Callable[[float], None] | None,
-) -> tuple[list["_Candidate"], "_Candidate"]:
+) -> tuple[list["Candidate"], "Candidate"]:
     """Trains a candidate for each learning rate; returns them, and the best on held-out images.
 
     With trial epochs only the best of the trial goes on (Jamieson & Talwalkar, 2016, in one step).
     """
-    candidates: list[_Candidate] = []
+    candidates: list[Candidate] = []
     trial = protocol.trial_epochs or protocol.epochs
     rates = protocol.learning_rates
     whole = trial * len(rates) + protocol.epochs - trial  # epochs, at most
@@ -311,34 +357,26 @@ def _choose(
     return candidates, best
 
 
-class _Candidate:
+class Candidate:
     """One learning rate's training, epoch by epoch; what was best on held-out images is kept."""
 
-    def __init__(
-        self,
-        protocol: Protocol,
-        network: str,
-        sparsity: float,
-        seed: int,
-        rate: float,
-        train: Images,
-        held_out: Images,
-        test: Images,
-        device: torch.device,
-        unit: float,
-    ) -> None:
-        self.protocol, self.sparsity, self.seed, self.rate = protocol, sparsity, seed, rate
-        self.images, self.held_out, self.test = train, held_out, test
-        self.device, self.unit = device, unit
-        self.objective = OBJECTIVES[protocol.objective]
-        self.net = build(protocol, network, seed).to(device)
-        self.optimiser = _optimiser(protocol, self.net, rate)
-        self.order = torch.Generator().manual_seed(stream_seed(seed, "order"))
-        self.test_masks = draw_masks(protocol, test, sparsity, seed, "test")
-        if len(held_out):
-            self.held_out_sparsity = draw_sparsities(protocol, held_out, sparsity, seed, "held-out")
+    def __init__(self, training: Training, rate: float) -> None:
+        self.protocol, self.rate = training.protocol, rate
+        self.sparsity, self.seed = training.sparsity, training.seed
+        self.images, self.held_out, self.test = training.train, training.held_out, training.test
+        self.unit = training.unit
+        self.device = self.images.labels.device
+        self.objective = OBJECTIVES[self.protocol.objective]
+        self.net = build(self.protocol, training.network, self.seed).to(self.device)
+        self.optimiser = optimiser(self.protocol, self.net.parameters(), rate)
+        self.order = torch.Generator().manual_seed(stream_seed(self.seed, "order"))
+        self.test_masks = draw_masks(self.protocol, self.test, self.sparsity, self.seed, "test")
+        if len(self.held_out):
+            self.held_out_sparsity = draw_sparsities(
+                self.protocol, self.held_out, self.sparsity, self.seed, "held-out"
+            )
             self.held_out_masks = draw_masks(
-                protocol, held_out, self.held_out_sparsity, seed, "held-out"
+                self.protocol, self.held_out, self.held_out_sparsity, self.seed, "held-out"
             )
         self.epochs: list[dict[str, float]] = []
         self.curve: list[float] = []
@@ -348,11 +386,15 @@ class _Candidate:
 
     def train(self, until: int, progress: Callable[[float], None]) -> None:
         """Goes on to epoch `until`, or until patience ends; calls progress with epochs done."""
-        patience = self.protocol.patience
-        while len(self.epochs) < until:
-            if patience and self.epochs and len(self.epochs) - 1 - self.best_epoch >= patience:
-                break
+        while len(self.epochs) < until and not self.out_of_patience:
             self._train_epoch(progress)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether held-out images say that more epochs gain nothing."""
+        patience = self.protocol.patience
+        since_best = len(self.epochs) - 1 - self.best_epoch
+        return bool(patience and self.epochs and since_best >= patience)
 
     def restore(self) -> None:
         """Gives the network the weights of its best epoch."""
@@ -374,10 +416,28 @@ class _Candidate:
         }
 
     def _train_epoch(self, progress: Callable[[float], None]) -> None:
+        epoch = len(self.epochs)
+        if self.protocol.drop_after and epoch == self.protocol.drop_after:
+            self.optimiser = optimiser(self.protocol, self.net.parameters(), self.rate / 10)
+        parts = self.begin_epoch()
+        for i, part in enumerate(parts):
+            x, mask, targets = self.shown(part)
+            outputs: list[Tensor] = []
+            batches = (t.split(self.protocol.batch_size) for t in (x, mask, targets))
+            for xb, mb, yb in zip(*batches, strict=True):
+                self.optimiser.zero_grad()
+                output = forward(self.net, self.protocol, xb, mb)
+                self.objective.loss(output, yb).backward()
+                self.optimiser.step()
+                outputs.append(output.detach())
+            self.note(torch.cat(outputs), targets, mask)
+            progress(epoch + (i + 1) / len(parts))
+        self.end_epoch()
+
+    def begin_epoch(self) -> list[Tensor]:
+        """Draws the epoch's masks and order; returns the numbers of the images of each part."""
         protocol, images, epoch = self.protocol, self.images, len(self.epochs)
-        started = time.perf_counter()
-        if protocol.drop_after and epoch == protocol.drop_after:
-            self.optimiser = _optimiser(protocol, self.net, self.rate / 10)
+        self.started = time.perf_counter()
         if epoch == 0 or protocol.masks == "epoch":
             use = f"training epoch {epoch}"
             self.sparsities = draw_sparsities(protocol, images, self.sparsity, self.seed, use)
@@ -385,33 +445,33 @@ class _Candidate:
         # A part is a whole number of batches, so that batches do not depend on how often we record.
         steps = -(-len(images) // protocol.batch_size)
         part = -(-steps // PARTS_OF_AN_EPOCH) * protocol.batch_size
-        losses: list[Tensor] = []  # mean over the images of each part
-        scores: list[Tensor] = []
         permutation = torch.randperm(len(images), generator=self.order).to(self.device)
-        parts = permutation.split(part)
-        for index in parts:
-            shown = images[index]
-            sparsity = _of_each(self.sparsities, index)
-            x, mask = prepare(shown, self.masks[index], protocol, sparsity)
-            targets = self.objective.targets(shown, protocol)
-            outputs: list[Tensor] = []
-            batches = (t.split(protocol.batch_size) for t in (x, mask, targets))
-            for xb, mb, yb in zip(*batches, strict=True):
-                self.optimiser.zero_grad()
-                output = _forward(self.net, protocol, xb, mb)
-                self.objective.loss(output, yb).backward()
-                self.optimiser.step()
-                outputs.append(output.detach())
-            output = torch.cat(outputs)
-            losses.append(self.objective.loss(output, targets))
-            scores.append(self.objective.score(output, targets, mask))
-            progress(min(epoch + len(losses) * part / len(images), epoch + 1.0))
-        self.curve += [loss.item() for loss in losses]
-        sizes = [len(index) for index in parts]
+        self.parts = permutation.split(part)
+        self.losses: list[Tensor] = []  # mean over the images of each part
+        self.scores: list[Tensor] = []
+        return list(self.parts)
+
+    def shown(self, part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network is shown of a part: images, masks and targets."""
+        images = self.images[part]
+        sparsity = _of_each(self.sparsities, part)
+        x, mask = prepare(images, self.masks[part], self.protocol, sparsity)
+        return x, mask, self.objective.targets(images, self.protocol)
+
+    def note(self, output: Tensor, targets: Tensor, mask: Tensor) -> None:
+        """Takes down what the network answered, in training, to a part."""
+        self.losses.append(self.objective.loss(output, targets))
+        self.scores.append(self.objective.score(output, targets, mask))
+
+    def end_epoch(self) -> None:
+        """Measures the network after an epoch, and keeps it if it is the best so far."""
+        protocol, images, epoch = self.protocol, self.images, len(self.epochs)
+        self.curve += [loss.item() for loss in self.losses]
+        sizes = [len(part) for part in self.parts]
         measured = {
             "loss": sum(l * n for l, n in zip(self.curve[-len(sizes) :], sizes, strict=True))
             / len(images),
-            **self._named("train", _mean(torch.cat(scores))),
+            **self._named("train", _mean(torch.cat(self.scores))),
             **self._named("test", self._score(self.test, self.test_masks, self.sparsity)),
         }
         if len(self.held_out):
@@ -425,7 +485,7 @@ class _Candidate:
                 self.best_epoch, self.best_score = epoch, score
         else:
             self.best_epoch = epoch
-        measured["seconds"] = time.perf_counter() - started
+        measured["seconds"] = time.perf_counter() - self.started
         self.epochs.append(measured)
 
     def _score(self, images: Images, masks: Tensor, sparsity: float | Tensor) -> float:
@@ -438,8 +498,11 @@ class _Candidate:
         return {f"{images}_error": self.unit * score}
 
 
-def _optimiser(protocol: Protocol, net: nn.Module, rate: float) -> torch.optim.Optimizer:
-    weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
+def optimiser(
+    protocol: Protocol, parameters: Iterable[Tensor], rate: float
+) -> torch.optim.Optimizer:
+    """The protocol's optimiser of those parameters that are trained."""
+    weights = [parameter for parameter in parameters if parameter.requires_grad]
     if protocol.optimiser == "sgd":
         return torch.optim.SGD(weights, rate, protocol.momentum, fused=True)
     return torch.optim.Adam(weights, rate, fused=True)
@@ -458,7 +521,7 @@ def _other_statistics(protocol: Protocol, net: Network) -> Iterator[tuple[str, P
 
 
 @contextmanager
-def _reproducible(protocol: Protocol) -> Iterator[None]:
+def reproducible(protocol: Protocol) -> Iterator[None]:
     """Deterministic kernels only, and for very small batches of digits on a CPU the plain ones.
 
     oneDNN's convolutions set up more than they compute for a batch of 4: without them a training

@@ -1,0 +1,126 @@
+"""Where a sweep's pages run: processes of this machine, or a dask cluster.
+
+Both are used as `concurrent.futures` uses executors; nothing here schedules anything.
+"""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sparseconv_lib.study import provenance
+from sparseconv_lib.study.errors import OneLineError
+from sparseconv_lib.study.processes import (
+    children_keep_freed_memory,
+    end_children,
+    end_with_parent,
+)
+
+T = TypeVar("T")
+PATIENCE = 60  # seconds for a cluster's scheduler to answer, and for its first worker to come
+
+
+class ExecutorError(OneLineError, RuntimeError):
+    """Workers that cannot be used; the message names the remedy."""
+
+
+class Workers:
+    """An executor, and how many jobs it should be given at a time."""
+
+    def __init__(self, executor: Executor, count: Callable[[], int]) -> None:
+        self.executor, self.count = executor, count
+        self.environment = {"SPARSECONV_COMMIT": provenance.commit(), "SPARSECONV_PROCESSES": "1"}
+
+    def submit(self, function: Callable[..., T], *arguments: Any) -> "Future[T]":
+        """Runs `function` in a worker, where all the parallelism is that of the workers."""
+        return self.executor.submit(_in_worker, self.environment, function, *arguments)
+
+
+def _in_worker(environment: dict[str, str], function: Callable[..., T], *arguments: Any) -> T:
+    os.environ.update(environment)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return function(*arguments)
+
+
+@contextlib.contextmanager
+def processes(workers: int) -> Iterator[Workers]:
+    """`workers` processes of this machine, which end with this one, or where it is interrupted."""
+    spawn = multiprocessing.get_context("spawn")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when a process starts
+    with (
+        children_keep_freed_memory(),
+        concurrent.futures.ProcessPoolExecutor(workers, spawn, end_with_parent) as pool,
+    ):
+        try:
+            yield Workers(pool, lambda: workers)
+        except BaseException:
+            end_children()  # leaving the pool would wait for them
+            raise
+
+
+@contextlib.contextmanager
+def cluster(address: str, root: Path) -> Iterator[Workers]:
+    """The workers of a dask scheduler, however many come and go.
+
+    Each must see the checkout `root` under the same path, with the same code, and have one thread:
+    a page tells its kernel by the environment, which threads share. Raises ExecutorError where that
+    is not so, where nobody answers at `address`, or where dask is not installed.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise ExecutorError("dask is not installed; pip install '.[cluster]'") from None
+    try:
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
+    except Exception as reason:  # dask's own errors, the system's, or those of a bad address
+        text = str(reason).splitlines() or [type(reason).__name__]
+        raise ExecutorError(
+            f"no dask scheduler at {address} ({text[0][:100]}); start one with `dask scheduler`"
+        ) from None
+    with client:
+        _check(client, address, root)
+        executor = client.get_executor(pure=False)
+        try:
+            yield Workers(executor, lambda: max(1, len(client.nthreads())))
+        finally:
+            executor.shutdown(wait=False)  # after an interruption, what runs there is let go
+
+
+def _check(client: Any, address: str, root: Path) -> None:
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError:
+        raise ExecutorError(
+            f"no worker at {address}; start some with `dask worker {address} --nthreads 1`"
+        ) from None
+    threads = max(client.nthreads().values())
+    if threads > 1:
+        raise ExecutorError(
+            f"a worker at {address} has {threads} threads; start workers with --nthreads 1"
+        )
+    try:
+        found = client.run(_code_in, root)
+    except Exception as reason:
+        text = str(reason).splitlines() or [type(reason).__name__]
+        raise ExecutorError(
+            f"a worker at {address} cannot run this code ({text[0][:100]}); install this checkout "
+            "where its workers run"
+        ) from None
+    ours = provenance.code_identity(root=root)
+    for worker, code in found.items():
+        if code != ours:
+            raise ExecutorError(
+                f"the worker {worker} has other code in {root}, or none; all workers must see this "
+                "checkout under that path"
+            )
+
+
+def _code_in(root: Path) -> str | None:
+    try:
+        return provenance.code_identity(root=root)
+    except OSError:
+        return None

@@ -1,0 +1,215 @@
+"""The tables and sentences of the chapter on speed, as HTML, from what `benchmark.measure` gave."""
+
+from typing import Any
+
+import pandas
+
+from sparseconv_lib.study import benchmark, operations, scaling
+from sparseconv_lib.study.grid import EXPERIMENTS
+from sparseconv_lib.study.report import as_html
+
+Measured = dict[str, Any]
+KINDS = {"cpu": "a CPU", "cuda": "a GPU"}
+GOAL = 1.1  # of a training step with SparseConv2d, in steps with nn.Conv2d
+NETWORKS_OF_TABLE_3 = ("ConvNet", "SparseConvNet", "SparseConvNet-kept")
+TRAININGS_EACH = 12 * 10  # of each network: sparsities, seeds
+REPORTS_SECONDS = 7.3  # one training of the source's ConvNet, as its notebook printed
+
+
+def recorded() -> dict[str, Measured | None]:
+    """The committed measurement of each kind of device; None where there is none."""
+    return {kind: benchmark.load(kind) for kind in KINDS}
+
+
+def missing_in_words(found: dict[str, Measured | None]) -> str:
+    """Which kinds of device nothing was measured on, and the command; empty if none."""
+    lacking = [KINDS[kind] for kind, measured in found.items() if measured is None]
+    if not lacking:
+        return ""
+    return (
+        f"Not measured yet on {' or '.join(lacking)}: sparseconv measure there does it, and the "
+        "tables below have no rows of it."
+    )
+
+
+def steps_in_words(measured: Measured) -> str:
+    """What a whole training step with the sparse layer costs, least to most, and the goal."""
+    sparse = [row for row in measured["steps"] if row["network"].startswith("SparseConvNet")]
+    low, high = (f(row["time_ratio"] for row in sparse) for f in (min, max))
+    above = [row for row in sparse if row["time_ratio"] > GOAL]
+    told = (
+        "none of them takes more than the"
+        if not above
+        else f"{len(above)} of these {len(sparse)} networks take{'s' * (len(above) == 1)} more "
+        "than the"
+    )
+    return (
+        f"With SparseConv2d a whole training step takes {low:.2f} to {high:.2f} times that of the "
+        f"same network with nn.Conv2d; {told} {GOAL:g} times that were the goal. {_where(measured)}"
+    )
+
+
+def _where(measured: Measured) -> str:
+    threads = measured["threads"]
+    return (
+        f"({measured['device']}, {threads} thread{'s' * (threads != 1)}, torch "
+        f"{measured['versions']['torch']}, medians of rounds in one process.)"
+    )
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    if row["time_ratio"] == row["time_ratio_low"] == row["time_ratio_high"] == 1:
+        return "1"
+    low, high = row["time_ratio_low"], row["time_ratio_high"]
+    return f"{row['time_ratio']:.2f} ({low:.2f} to {high:.2f})"
+
+
+def layers_table(measured: Measured, when: str) -> str:
+    """One layer: time and memory of each design over those of nn.Conv2d."""
+    plain = {row["shape"]: row for row in measured["layers"] if row["layer"] == "nn.Conv2d"}
+    rows = [
+        {
+            "layer": row["shape"],
+            "design": row["layer"],
+            "ms": f"{1e3 * row['seconds']:.1f}",
+            "time, ratio": _ratio(row),
+            "most memory": f"{row['peak_bytes'] / 2**20:.1f} MiB",
+            "memory, ratio": f"{row['peak_bytes'] / plain[row['shape']]['peak_bytes']:.2f}",
+        }
+        for row in measured["layers"]
+    ]
+    return as_html(
+        pandas.DataFrame(rows),
+        f"{when}: forward and backward pass of one layer over those of nn.Conv2d; in brackets the "
+        f"10th and 90th percentile of {measured['rounds']} rounds. Memory is the most that new "
+        f"tensors held at a time. {_where(measured)}",
+    )
+
+
+def steps_table(measured: Measured, when: str) -> str:
+    """A training step of each network over that of ConvNet."""
+    rows = [
+        {
+            "networks": row["case"],
+            "network": row["network"],
+            "ms": f"{1e3 * row['seconds']:.1f}",
+            "time, ratio": _ratio(row),
+        }
+        for row in measured["steps"]
+    ]
+    return as_html(
+        pandas.DataFrame(rows),
+        f"{when}: a training step, its optimiser's included, over that of ConvNet. "
+        f"{_where(measured)}",
+    )
+
+
+def together_table(measured: Measured, when: str) -> str:
+    """Steps a second as the number of trainings grows that run as one."""
+    alone = measured["together"][0]["steps_a_second"]
+    rows = [
+        {
+            "trainings as one": row["together"],
+            "steps a second, all counted": f"{row['steps_a_second']:.0f}",
+            "over one alone": f"{row['steps_a_second'] / alone:.2f}",
+        }
+        for row in measured["together"]
+    ]
+    return as_html(
+        pandas.DataFrame(rows),
+        f"{when}: steps of SparseConvNet (Table 1, batch 64) a second. {_where(measured)}",
+    )
+
+
+def feeding_table(measured: Measured, when: str) -> str:
+    """Images a second that reach a network in two ways."""
+    rows = [
+        {
+            "way": row["feeding"],
+            "images a second": f"{row['images_a_second']:,.0f}",
+            "time, ratio": _ratio(row),
+        }
+        for row in measured["feeding"]
+    ]
+    return as_html(
+        pandas.DataFrame(rows),
+        f"{when}: digits, masked and in batches of 64, nothing trained. {_where(measured)}",
+    )
+
+
+def operations_table(measured: Measured, when: str) -> str:
+    """What a training of Table 3 must compute and move, and the floor of all of them."""
+    rows = [
+        {
+            "network": row["network"],
+            "operations": f"{row['operations'] / 1e9:.0f} · 10⁹",
+            "bytes": f"{row['bytes'] / 1e9:.0f} · 10⁹",
+            f"floor of {TRAININGS_EACH}": f"{operations.floor(row, TRAININGS_EACH):.1f} s",
+        }
+        for row in measured["operations"]
+    ]
+    machine = operations.H100
+    return as_html(
+        pandas.DataFrame(rows),
+        f"{when}: counted for one training on MNIST ({measured['operations'][0]['epochs']} epochs, "
+        f"batch {measured['operations'][0]['batch']}), every kernel reading and writing what it "
+        f"does when run eagerly on a CPU; and the least time on an {machine.name}, whose maker "
+        f"says {machine.operations / 1e12:.0f} · 10¹² operations and "
+        f"{machine.bytes / 1e12:.2f} · 10¹² bytes a second.",
+    )
+
+
+def floor_in_words(measured: Measured) -> str:
+    """Table 3's trainings: the floor, beside what the source's own pace would take."""
+    counted = {row["network"]: row for row in measured["operations"]}
+    least = sum(operations.floor(counted[n], TRAININGS_EACH) for n in NETWORKS_OF_TABLE_3)
+    trainings = TRAININGS_EACH * len(NETWORKS_OF_TABLE_3)
+    binding = {
+        "memory"
+        if row["bytes"] / operations.H100.bytes > row["operations"] / operations.H100.operations
+        else "arithmetic"
+        for row in (counted[n] for n in NETWORKS_OF_TABLE_3)
+    }
+    return (
+        f"Table 3 with {len(NETWORKS_OF_TABLE_3)} networks, 12 sparsities and 10 seeds is "
+        f"{trainings} trainings: at the pace that the source's notebook printed "
+        f"({REPORTS_SECONDS} s each) {trainings * REPORTS_SECONDS / 60:.0f} minutes, and on an "
+        f"{operations.H100.name} {least:.0f} s at the least, bound by "
+        f"{' and '.join(sorted(binding))}. How near to that floor trainings come that run as one "
+        "is not known before a GPU has measured it."
+    )
+
+
+def scaling_table(device: str) -> str:
+    """What each experiment of the grid takes on several workers like `device`."""
+    rows = []
+    for name in EXPERIMENTS:
+        found = scaling.estimate(name, device)
+        if found is None:
+            continue
+        rows.append(
+            {
+                "experiment": name,
+                "pages": len(found.pages),
+                "wholly measured": found.measured,
+                **{
+                    f"{workers} worker{'s' * (workers > 1)}": _duration(
+                        scaling.makespan(found.pages, workers)
+                    )
+                    for workers in scaling.WORKERS
+                },
+                "longest page": _duration(max(found.pages)),
+            }
+        )
+    return as_html(
+        pandas.DataFrame(rows),
+        f"Calculated: the grid on several workers, each as fast as one process of {device}. A page "
+        "that is not measured is taken to last as the median of its like. Where the longest page "
+        "is reached, more workers gain nothing.",
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,179 @@
+"""What the chapter on speed shows: its layers are alike, its counts are right, its words follow."""
+
+import dataclasses
+import math
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_records import a_record
+
+from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study import benchmark, denominators, operations, records, scaling
+from sparseconv_lib.study import report_benchmark as report
+from sparseconv_lib.study.denominators import Shape
+from sparseconv_lib.study.grid import EXPERIMENTS
+
+SMALL = Shape(2, 3, 4, 8, 3)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """The smallest of everything, measured here."""
+    return benchmark.measure(quick=True)
+
+
+def test_every_layer_has_the_numbers_of_eq_1():
+    x, mask, weight = denominators.inputs(SMALL)
+    plain, ours, *others = (layer(SMALL, x, mask, weight) for layer in benchmark.LAYERS.values())
+    assert torch.equal(plain, F.conv2d(x, weight, padding=1))
+    partial = others.pop()
+    assert torch.allclose(partial / 9, ours, atol=1e-6)
+    for other in others:
+        assert torch.allclose(other, ours, atol=1e-6)
+
+
+def test_ratios_are_of_the_same_round(monkeypatch):
+    """A machine that slows down tenfold does not change them."""
+    taken = iter([0, 0, *(s for slow in (1, 10, 100) for s in (2 * slow, 3 * slow))])
+    clock = [0.0]
+    monkeypatch.setattr(benchmark, "_seconds", lambda run: run())
+    runs = {"a": lambda: next(taken), "b": lambda: next(taken)}
+    told = benchmark.ratios(runs, 3)
+    assert told["a"]["time_ratio"] == 1 and told["b"]["time_ratio"] == 1.5
+    assert told["b"]["time_ratio_low"] == told["b"]["time_ratio_high"] == 1.5
+    assert (told["a"]["seconds"], told["b"]["seconds"]) == (20, 30) and clock == [0.0]
+
+
+def test_operations_of_a_step_are_those_of_its_convolutions_and_matrices():
+    """Counted by hand for one image: forward, and backward twice that but for the first image's
+    gradient, which nobody asks for."""
+    first = 2 * 28 * 28 * 25 * 6
+    rest = 2 * (14 * 14 * 25 * 6 * 16 + 784 * 120 + 120 * 84 + 84 * 10)
+    counted, moved = operations.of_step("ConvNet", 8)
+    assert counted == 8 * (2 * first + 3 * rest)
+    weights = 25 * 6 + 25 * 6 * 16 + 784 * 120 + 120 * 84 + 84 * 10
+    assert moved > 4 * weights * 5  # read forward and backward, its gradient made, read, and moved
+
+
+def test_a_training_is_its_steps():
+    one = operations.of_training("ConvNet", batch=64, images=1000, epochs=1)
+    assert one["operations"] == 16 * operations.of_step("ConvNet", 64)[0]
+    machine = operations.Machine("any", operations=one["operations"] / 2, bytes=one["bytes"] * 10)
+    assert operations.floor(one, 3, machine) == pytest.approx(6)  # bound by arithmetic
+    machine = dataclasses.replace(machine, operations=math.inf)
+    assert operations.floor(one, 3, machine) == pytest.approx(0.3)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU its allocator counts")
+def test_the_most_memory_is_of_what_lives_at_a_time():
+    def run():
+        a = torch.zeros(1000)  # 4,000 bytes
+        b = a + 1  # 8,000 live
+        del a
+        c = torch.zeros(500)  # 6,000
+        return b.sum() + c.sum()
+
+    peak = operations.peak_bytes(run)
+    assert 8000 <= peak < 8100
+
+
+def test_a_layer_takes_no_more_than_the_outputs_it_needs():
+    """Beside nn.Conv2d: the masked image and two of its gradients' size, and no second output."""
+    shape = Shape(8, 2, 32, 16, 3)  # whose output is large beside everything else
+    rows = {row["layer"]: row["peak_bytes"] for row in benchmark.layers(shape, "cpu", 2)}
+    output, image = 8 * 32 * 16 * 16 * 4, 8 * 2 * 16 * 16 * 4
+    more = rows["SparseConv2d"] - rows["nn.Conv2d"]
+    # Forward, one output: the backward pass holds one that nn.Conv2d has too, and its product.
+    assert more <= output + 4 * image
+    assert rows["ones, all → all"] > rows["SparseConv2d"]
+
+
+def test_the_makespan_is_that_of_free_workers():
+    assert scaling.makespan([3, 1, 1, 1], 2) == 3
+    assert scaling.makespan([1, 1, 3], 2) == 4
+    assert scaling.makespan([5, 5, 5], 64) == 5
+    assert scaling.makespan([2] * 10, 1) == 20
+
+
+def test_what_is_not_measured_is_taken_for_its_like(monkeypatch):
+    """Of two_epochs' five pages two are measured, on the device in question."""
+    pages = list(EXPERIMENTS["two_epochs"].pages())
+    found = []
+    for page, seconds, device in zip(pages, (10.0, 30.0, 500.0), "aab", strict=False):
+        (key,) = page.keys
+        record = a_record(key.network, key.sparsity, key.seed)
+        record.content["protocol"] = key.protocol
+        record.content["provenance"] |= {"seconds": seconds, "device": device}
+        found.append(record)
+    monkeypatch.setattr(records, "load", lambda name, **_: found if name == "mnist" else [])
+    assert scaling.devices() == ["a", "b"]
+    told = scaling.estimate("two_epochs", "a")
+    assert [seconds - scaling.START_UP for seconds in told.pages] == [10, 30, 20, 20, 20]
+    assert told.measured == 2
+    assert scaling.estimate("caltech", "a") is None
+    table = report.scaling_table("a")
+    assert "two_epochs" in table and "caltech" not in table
+
+
+def test_what_was_measured_is_whole(measured):
+    assert {row["layer"] for row in measured["layers"]} == set(benchmark.LAYERS)
+    assert [row["network"] for row in measured["steps"]] == list(NETWORKS)
+    assert [row["together"] for row in measured["together"]] == [1, 2]
+    assert len(measured["feeding"]) == 2
+    for table in (
+        report.layers_table,
+        report.steps_table,
+        report.together_table,
+        report.feeding_table,
+        report.operations_table,
+    ):
+        html = table(measured, "Now")
+        assert "Now: " in html and "<table" in html and "nan" not in html
+        assert measured["device"].split(",")[0].replace("(", "(") in html or "H100" in html
+
+
+def with_ratios(measured, *values):
+    """The measurement with these ratios of steps for the two sparse networks."""
+    steps = [dict(row) for row in measured["steps"]]
+    for row, value in zip(steps[2:], values, strict=True):
+        row["time_ratio"] = value
+    return {**measured, "steps": steps}
+
+
+def test_the_sentence_on_steps_follows_the_goal(measured):
+    good = report.steps_in_words(with_ratios(measured, 1.02, 1.09))
+    assert "takes 1.02 to 1.09 times" in good and "none of them takes more than the 1.1" in good
+    bad = report.steps_in_words(with_ratios(measured, 1.02, 1.31))
+    assert "1 of these 2 networks takes more than the 1.1" in bad
+    worse = report.steps_in_words(with_ratios(measured, 1.2, 1.31))
+    assert "2 of these 2 networks take more than the 1.1" in worse
+
+
+def test_the_floor_of_table_3(measured):
+    told = report.floor_in_words(measured)
+    assert "360 trainings" in told and "44 minutes" in told
+    counted = {row["network"]: row for row in measured["operations"]}
+    least = sum(operations.floor(counted[n], 120) for n in report.NETWORKS_OF_TABLE_3)
+    assert re.search(rf"H100 {least:.0f} s at the least, bound by memory", told)
+
+
+def test_missing_devices_are_told():
+    assert "a CPU or a GPU" in report.missing_in_words({"cpu": None, "cuda": None})
+    assert "on a GPU: sparseconv measure" in report.missing_in_words({"cpu": {}, "cuda": None})
+    assert report.missing_in_words({"cpu": {}, "cuda": {}}) == ""
+
+
+def test_the_committed_measurement_is_of_todays_layers_and_networks():
+    measured = benchmark.load("cpu")
+    assert measured is not None and measured["kind"] == "cpu" and measured["rounds"] >= 20
+    shapes = [str(shape) for shape in denominators.SHAPES]
+    assert [(row["shape"], row["layer"]) for row in measured["layers"]] == [
+        (shape, layer) for shape in shapes for layer in benchmark.LAYERS
+    ]
+    assert {row["network"] for row in measured["steps"]} == set(NETWORKS)
+    assert len({row["case"] for row in measured["steps"]}) == len(benchmark.cases("cpu"))
+    for row in measured["operations"]:
+        again = operations.of_training(row["network"])
+        assert row["operations"] == again["operations"]
