@@ -17,7 +17,7 @@ help:
 	@echo "make book                  the report, in _build/html/index.html"
 	@echo "make mnist SPARSITY=0.8    train the networks on MNIST now, beside the recorded numbers"
 	@echo "make test                  all that guards the project"
-	@echo "make runs                  run what the published grid lacks (hours on a CPU; may be stopped)"
+	@echo "make runs                  run what the published grid lacks (days on a CPU; may be stopped)"
 	@echo "make missing               list what it lacks"
 	@echo "make check                 style and types"
 	@echo "make notebooks             after an edit of notebooks/*.py, or new records"
@@ -50,8 +50,10 @@ mnist: setup
 	@mkdir -p _build
 	$(BIN)/papermill notebooks/mnist.ipynb _build/mnist-p$(SPARSITY).ipynb -p sparsity $(SPARSITY) --log-output < /dev/null
 
+# What takes a CPU months is run where there is a GPU.
+GPU := $(shell command -v nvidia-smi 2>/dev/null)
 runs: setup
-	$(BIN)/sparseconv sweep caltech resnet18_reduced invariance depth confounds mnist forensics batch_norm two_epochs
+	$(BIN)/sparseconv sweep caltech resnet18_reduced invariance depth confounds mnist forensics batch_norm two_epochs $(if $(GPU),resnet18 invariance_caltech depth_full)
 
 missing: setup
 	@$(BIN)/sparseconv missing

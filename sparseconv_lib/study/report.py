@@ -56,6 +56,16 @@ def signed(number: float, digits: int) -> str:
     return f"{number:+.{digits}f}".replace("-", "−")
 
 
+def points(difference: Summary | None, digits: int = 1) -> str:
+    """ "+3.1 (+2.0 to +4.2)": in points, with its interval; one seed's alone, or "not run"."""
+    if difference is None:
+        return "not run"
+    told = signed(100 * difference.mean, digits)
+    if difference.n > 1:
+        told += f" ({signed(100 * difference.low, 1)} to {signed(100 * difference.high, 1)})"
+    return told.replace(" ", NO_BREAK)
+
+
 def architecture_table(architecture: Architecture, protocol: Protocol) -> str:
     """Each network's layers' outputs and parameters, counted on the networks themselves."""
     rows = []

@@ -24,6 +24,7 @@ from sparseconv_lib.study.report import (
     mark,
     note,
     percent,
+    points,
     signed,
     source_accuracy,
     spread,
@@ -329,10 +330,7 @@ def committed_answers(record: Record) -> np.ndarray | None:
 
 
 def _points(summary: Summary) -> str:
-    if summary.n == 1:
-        return f"{signed(100 * summary.mean, 2)}, n{NO_BREAK}={NO_BREAK}1"
-    low, high = signed(100 * summary.low, 1), signed(100 * summary.high, 1)
-    return f"{signed(100 * summary.mean, 2)} ({low} to {high})".replace(" ", NO_BREAK)
+    return points(summary, 2) + (f", n{NO_BREAK}={NO_BREAK}1" if summary.n == 1 else "")
 
 
 # Masks that compound

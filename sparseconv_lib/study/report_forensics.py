@@ -22,13 +22,13 @@ from sparseconv_lib.study.grid import (
 )
 from sparseconv_lib.study.report import (
     HEADLINE_SPARSITY,
-    NO_BREAK,
     as_html,
     devices,
     difference_in_words,
+    points,
     signed,
 )
-from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
+from sparseconv_lib.study.statistics import paired_difference, summarise
 
 Measured = Mapping[Setting, Mapping[tuple[str, float], Seeds]]
 
@@ -159,15 +159,6 @@ def settings_figure(found: Measured) -> str:
     )
 
 
-def _points(summary: Summary | None) -> str:
-    if summary is None:
-        return "not run"
-    if summary.n == 1:
-        return signed(100 * summary.mean, 2).replace(" ", NO_BREAK)
-    low, high = signed(100 * summary.low, 1), signed(100 * summary.high, 1)
-    return f"{signed(100 * summary.mean, 2)} ({low} to {high})".replace(" ", NO_BREAK)
-
-
 def costs_table(found: Measured, network: str) -> str:
     """What each line of the source's code costs that network, first and last."""
     rows = []
@@ -176,7 +167,7 @@ def costs_table(found: Measured, network: str) -> str:
         for side, where in (("first", "as_written"), ("last", "as_coded")):
             row = {"line of the code": line, "in": where}
             sides = {cost.sparsity: getattr(cost, side) for cost in costs if cost.line == line}
-            row |= {f"p = {p:g}": _points(summary) for p, summary in sides.items()}
+            row |= {f"p = {p:g}": points(summary, 2) for p, summary in sides.items()}
             n = sorted({summary.n for summary in sides.values() if summary})
             row["n"] = "–" if not n else str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
             rows.append(row)
@@ -198,7 +189,7 @@ def costs_in_words(found: Measured, p: float) -> str:
             if (cost.network, cost.sparsity) == (network, p) and cost.first is not None
         ]
         lines.sort(key=lambda line: line[1].mean)
-        parts = [f"{line} {_points(summary)}" for line, summary in lines]
+        parts = [f"{line} {points(summary, 2)}" for line, summary in lines]
         if parts:
             told.append(f"{network}: {'; '.join(parts)}.")
     if not told:
@@ -241,9 +232,9 @@ def mask_table(found: Measured) -> str:
                     "p": f"{p:g}",
                     "n": gap.n,
                     "the source's gap": "–" if theirs is None else signed(100 * theirs, 2),
-                    "our gap, mask kept": _points(gap),
-                    "of which the mask's rule": _points(line),
-                    "left, mask dilated": _points(rest),
+                    "our gap, mask kept": points(gap, 2),
+                    "of which the mask's rule": points(line, 2),
+                    "left, mask dilated": points(rest, 2),
                     "share": f"{line.mean / gap.mean:.0%}" if shown else "–",
                 }
             )
@@ -269,7 +260,7 @@ def mask_in_words(found: Measured, p: float) -> str:
         f"At p = {p:g} under as_coded (n = {len(plain)}), against ConvNet, SparseConvNet is "
         f"{difference_in_words(paired_difference(kept, plain))} with the mask kept and "
         f"{difference_in_words(paired_difference(dilated, plain))} with the mask dilated: the line "
-        f"is worth {_points(paired_difference(dilated, kept))} points."
+        f"is worth {points(paired_difference(dilated, kept), 2)} points."
     )
 
 

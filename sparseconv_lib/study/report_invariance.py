@@ -453,7 +453,7 @@ def fills_in_words() -> str:
                 told.append(f"digits {ground}, ConvNet given {name}: {' and '.join(gaps)}")
     if not told:
         return "What the fill is worth has not been run yet."
-    return f"SparseConvNet minus ConvNet, in points. {'; '.join(told)}."
+    return f"SparseConvNet minus ConvNet, in points: {'; '.join(told)}."
 
 
 def kinds_table() -> str:

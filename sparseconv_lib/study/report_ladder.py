@@ -16,6 +16,7 @@ from sparseconv_lib.study.report import (
     devices,
     mark,
     note,
+    points,
     signed,
     spread,
 )
@@ -100,16 +101,6 @@ def _accuracy(base: str, rung: Rung) -> str:
         return NOT_RUN
     found = records.load("resnet18", ladder.trained_as(base, rung))
     return spread(summarise(seeds.values())).replace(" ", NO_BREAK) + mark(found)
-
-
-def points(summary: Summary | None) -> str:
-    """ "+3.1 (+2.0 to +4.2)", or the mean alone where there is one seed."""
-    if summary is None:
-        return NOT_RUN
-    told = signed(100 * summary.mean, 1)
-    if summary.n > 1:
-        told += f" ({signed(100 * summary.low, 1)} to {signed(100 * summary.high, 1)})"
-    return told.replace(" ", NO_BREAK)
 
 
 def _where(base: str) -> str:

@@ -24,11 +24,12 @@ from sparseconv_lib.study.report import (
     mark,
     note,
     percent,
+    points,
     source_accuracy,
     spread,
 )
 from sparseconv_lib.study.report_caltech import TEST_IMAGES
-from sparseconv_lib.study.report_ladder import points, reduced_in_words
+from sparseconv_lib.study.report_ladder import reduced_in_words
 from sparseconv_lib.study.statistics import paired_difference, summarise, unpaired_proportions
 from sparseconv_lib.study.training import build
 
