@@ -5,7 +5,9 @@ which the chapter on speed reads. What is compared takes turns, round after roun
 compares neighbours in time.
 """
 
+import concurrent.futures
 import functools
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +26,7 @@ from sparseconv_lib.study import data, denominators, operations, provenance
 from sparseconv_lib.study.denominators import SHAPES, Shape
 from sparseconv_lib.study.images import Images, draw_masks
 from sparseconv_lib.study.paths import RESULTS
+from sparseconv_lib.study.processes import children_keep_freed_memory
 from sparseconv_lib.study.protocol import Protocol, preset
 from sparseconv_lib.study.stacked import Stack
 from sparseconv_lib.study.training import Training, build, on_device, optimiser, reproducible
@@ -51,8 +54,16 @@ def save(measured: dict[str, Any]) -> Path:
 def measure(rounds: int = 30, quick: bool = False) -> dict[str, Any]:
     """All that the chapter shows, on one thread of a CPU or on the GPU if there is one.
 
+    In a process that keeps the memory it frees, as the trainings of a sweep have it.
+
     quick: the smallest of everything, to see that it runs.
     """
+    spawn = multiprocessing.get_context("spawn")
+    with children_keep_freed_memory(), concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
+        return pool.submit(_measure_here, rounds, quick).result()
+
+
+def _measure_here(rounds: int, quick: bool) -> dict[str, Any]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
