@@ -51,9 +51,9 @@ mnist: setup
 	$(BIN)/papermill notebooks/mnist.ipynb _build/mnist-p$(SPARSITY).ipynb -p sparsity $(SPARSITY) --log-output < /dev/null
 
 # What takes a CPU months is run where there is a GPU.
-GPU := $(shell command -v nvidia-smi 2>/dev/null)
+ON_A_GPU := import torch; print("resnet18 invariance_caltech depth_full" * torch.cuda.is_available())
 runs: setup
-	$(BIN)/sparseconv sweep caltech resnet18_reduced invariance depth confounds mnist forensics batch_norm two_epochs $(if $(GPU),resnet18 invariance_caltech depth_full)
+	$(BIN)/sparseconv sweep caltech resnet18_reduced invariance depth confounds mnist forensics batch_norm two_epochs $$($(BIN)/python -c '$(ON_A_GPU)')
 
 missing: setup
 	@$(BIN)/sparseconv missing

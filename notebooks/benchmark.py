@@ -91,8 +91,8 @@ tables(report_benchmark.steps_table)
 # because its vector units are filled by channels. So ours adds up bytes: rows
 # first, then columns, $2k$ additions of whole images instead of $k^2$
 # multiplications. The count stays exact. Missing pixels are cut out by their
-# bits, which keeps NaN out at a fraction of the time of a `where`; and the
-# division is done in the convolution's own output.
+# bits, which keeps NaN out at a fraction of the time of a `where`; and division
+# and bias are one pass.
 
 # %% tags=["hide-input"]
 tables(report_benchmark.layers_table)

@@ -9,6 +9,7 @@ enough. Pixels that zero padding adds are missing, not zero.
 
 import contextlib
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
@@ -88,7 +89,7 @@ def sparse_conv2d(
             f"became {tuple(y.shape[2:])}; use stride 1 and padding 'same', or 'dilate'"
         )
 
-    new_mask = mask
+    factor, new_mask = None, mask
     if not (scale == "none" and mask_update == "keep"):  # else there is nothing to count
         with torch.no_grad(), _without_autocast(x):
             # In float32 or more: bfloat16 holds no whole number beyond 256.
@@ -102,16 +103,19 @@ def sparse_conv2d(
                 factor = count.reciprocal_().nan_to_num_(posinf=0.0)
                 if scale == "partial":
                     factor = factor.mul_(weight.shape[2:].numel())
-        if scale != "none":
-            y = y.mul_(factor.to(y.dtype))  # in place: an output's size less of memory
-    return (y if bias is None else y.add_(bias.to(y.dtype).view(1, -1, 1, 1))), new_mask
+                factor = factor.to(y.dtype)
+
+    if bias is None:
+        return (y if factor is None else y.mul_(factor)), new_mask
+    bias = bias.to(y.dtype).view(1, -1, 1, 1)
+    return (y + bias if factor is None else torch.addcmul(bias, y, factor)), new_mask
 
 
 class _Masked(torch.autograd.Function):
-    """x where all bits are 1 and 0 where all are 0, for the gradient as well.
+    """x where all bits are 1 and 0 where all are 0; its gradient likewise.
 
-    As `x.where(observed, 0)`, which on a CPU takes four times as long; a product would let NaN and
-    infinity through.
+    As `x.where(observed, 0)`, which on a CPU takes four times as long for large images; a product
+    would let NaN and infinity through.
     """
 
     generate_vmap_rule = True
@@ -123,11 +127,17 @@ class _Masked(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(inputs[1])
+        ctx.save_for_forward(inputs[1])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        (bits,) = ctx.saved_tensors  # -1 or 0
+        return gradient * -bits.to(gradient.dtype), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:  # type: ignore[override]
         (bits,) = ctx.saved_tensors
-        return _Masked.apply(gradient, bits), None
+        return tangent.where(bits != 0, 0)
 
 
 def _bits(observed: Tensor, x: Tensor) -> Tensor:
@@ -182,6 +192,11 @@ def _over_windows(
         edges = (p_w, p_w, p_h, p_h)
     padded = F.pad(values, edges) if any(edges) else values
     height, width = padded.shape[2:]
+    if height <= span_h or width <= span_w:
+        raise ValueError(
+            f"a window of {span_h + 1} x {span_w + 1} pixels does not fit into {height} x {width}, "
+            "padding included; use a smaller kernel, or more padding"
+        )
     line = padded.flatten()
     for k, step in ((k_w, d_w), (k_h, d_h * width)):
         length = len(line) - step * (k - 1)
@@ -192,7 +207,7 @@ def _over_windows(
 
 def _at(argument: int | tuple[int, ...], i: int) -> int:
     """Of rows (0) or of columns (1), for an argument that may give one number for both."""
-    return argument if isinstance(argument, int) else argument[i % len(argument)]
+    return operator.index(argument[i % len(argument)] if isinstance(argument, tuple) else argument)
 
 
 class SparseConv2d(nn.Conv2d):
@@ -280,6 +295,13 @@ def max_pool_mask(
 
     mask (N, 1, H, W) of 0s and 1s, any dtype -> (N, 1, H', W') in the same dtype; the arguments
     are the first of `torch.nn.functional.max_pool2d`.
+
+    Raises ValueError for a mask of another shape, and where no window fits.
     """
+    if mask.dim() != 4:
+        raise ValueError(f"mask has shape {tuple(mask.shape)}; it must be (N, 1, H, W)")
+    for i in (0, 1):
+        if 2 * _at(padding, i) > _at(kernel_size, i):
+            raise ValueError(f"padding is {padding}; it must be at most half of {kernel_size}")
     step = kernel_size if stride is None else stride
     return _over_windows(torch.maximum, mask, kernel_size, step, padding)

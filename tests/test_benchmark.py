@@ -80,7 +80,7 @@ def test_the_most_memory_is_of_what_lives_at_a_time():
 
 
 def test_a_layer_takes_no_more_than_the_outputs_it_needs():
-    """Beside nn.Conv2d: the masked image and two of its gradients' size, and no second output."""
+    """Beside nn.Conv2d: one output, the gradient before the scale, and some of the image's size."""
     shape = Shape(8, 2, 32, 16, 3)  # whose output is large beside everything else
     rows = {row["layer"]: row["peak_bytes"] for row in benchmark.layers(shape, "cpu", 2)}
     output, image = 8 * 32 * 16 * 16 * 4, 8 * 2 * 16 * 16 * 4
@@ -131,7 +131,6 @@ def test_what_was_measured_is_whole(measured):
     ):
         html = table(measured, "Now")
         assert "Now: " in html and "<table" in html and "nan" not in html
-        assert measured["device"].split(",")[0].replace("(", "(") in html or "H100" in html
 
 
 def with_ratios(measured, *values):
@@ -156,7 +155,7 @@ def test_the_floor_of_table_3(measured):
     assert "360 trainings" in told and "44 minutes" in told
     counted = {row["network"]: row for row in measured["operations"]}
     least = sum(operations.floor(counted[n], 120) for n in report.NETWORKS_OF_TABLE_3)
-    assert re.search(rf"H100 {least:.0f} s at the least, bound by memory", told)
+    assert re.search(rf"H100 that is never idle {least:.0f} s, run eagerly, bound by memory", told)
 
 
 def test_missing_devices_are_told():

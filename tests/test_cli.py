@@ -181,6 +181,7 @@ def test_control_c_ends_with_a_line(capsys, monkeypatch):
         ("sweep mnist --workers 0", "--workers is 0; give at least 1"),
         ("sweep mnist --workers=-2", "at least 1"),
         ("sweep mnist --workers two", "invalid int value: 'two'"),
+        ("sweep mnist --scheduler=", "--scheduler is empty; give an address such as"),
         ("sweep mnist --together 0", "--together is 0; give at least 1"),
         ("sweep mnist --workers 2 --scheduler tcp://a:1", "leave it out with --scheduler"),
         ("sweep mnist --sparsity 0.5", "unrecognized arguments: --sparsity"),

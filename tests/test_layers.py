@@ -2,6 +2,7 @@
 
 import copy
 import doctest
+import functools
 import inspect
 import io
 import pickle
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sparseconv_lib import layers
-from sparseconv_lib.layers import SparseConv2d, max_pool_mask, sparse_conv2d
+from sparseconv_lib.layers import SparseConv2d, count_observed, max_pool_mask, sparse_conv2d
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 
@@ -484,3 +485,78 @@ def test_a_mask_can_only_be_kept_where_the_size_is(shape, scale):
     conv = SparseConv2d(1, 1, 3, **shape, scale=scale, mask_update="keep")
     with pytest.raises(ValueError, match=r"'keep'.*stride 1 and padding 'same', or 'dilate'"):
         conv(torch.ones(1, 1, 8, 8), torch.ones(1, 1, 8, 8))
+
+
+# Transforms -----------------------------------------------------------------------------------
+
+
+def a_layer(dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 3, 7, 6, generator=generator, dtype=dtype)
+    mask = (torch.rand(2, 1, 7, 6, generator=generator) < 0.4).to(dtype)
+    weight = torch.randn(4, 3, 3, 3, generator=generator, dtype=dtype)
+    bias = torch.randn(4, generator=generator, dtype=dtype)
+    return x, mask, weight, bias
+
+
+def test_gradients_of_gradients_batches_of_gradients_and_forward_mode():
+    x, mask, weight, bias = (t.requires_grad_(i != 1) for i, t in enumerate(a_layer()))
+
+    def layer(x, weight, bias):
+        return sparse_conv2d(x, mask, weight, bias, padding=1)[0]
+
+    inputs = (x, weight, bias)
+    assert torch.autograd.gradcheck(layer, inputs, check_batched_grad=True, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(layer, inputs)
+
+
+@pytest.mark.parametrize("which", [0, 1, 2, 3])
+def test_vmap_over_each_argument_alone(which):
+    arguments = list(a_layer(torch.float32))
+    others = torch.stack([arguments[which], arguments[which].flip(0)])
+    dims = [0 if i == which else None for i in range(4)]
+    layer = functools.partial(sparse_conv2d, padding=1)
+    found, masks = torch.vmap(layer, tuple(dims))(
+        *arguments[:which], others, *arguments[which + 1 :]
+    )
+    for i, one in enumerate(others):
+        arguments[which] = one
+        y, new = layer(*arguments)
+        assert torch.allclose(found[i], y, atol=1e-5) and torch.equal(masks[i], new)
+
+
+def test_channels_last_slices_and_views_are_as_good():
+    x, mask, weight, bias = a_layer()
+    expected = sparse_conv2d(x, mask, weight, bias, padding=1)
+    wide = torch.nan * torch.ones(2, 3, 14, 12, dtype=x.dtype)
+    wide[:, :, ::2, ::2] = x
+    for image in (x.contiguous(memory_format=torch.channels_last), wide[:, :, ::2, ::2]):
+        turned = mask.transpose(2, 3).contiguous().transpose(2, 3)
+        found = sparse_conv2d(image, turned, weight, bias, padding=1)
+        assert torch.allclose(found[0], expected[0]) and torch.equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize(
+    "kernel, stride, padding, dilation",
+    [
+        (3, 1, 1, 1), (5, 2, 2, 1), (2, 1, "same", 1), (4, 1, "same", 2), (3, 3, "valid", 1),
+        ((1, 5), (2, 1), (0, 2), (1, 2)), ((3,), (1,), (1,), (1,)), (16, 1, 8, 1), (17, 1, 8, 1),
+    ],
+)  # fmt: skip
+def test_counts_are_those_of_a_convolution_of_ones(kernel, stride, padding, dilation):
+    """Up to 255 pixels in bytes, beyond in whole numbers."""
+    observed = torch.rand(2, 1, 21, 20, generator=torch.Generator().manual_seed(0)) < 0.7
+    size = (kernel * 2)[:2] if isinstance(kernel, tuple) else (kernel, kernel)
+    expected = F.conv2d(observed.float(), torch.ones(1, 1, *size), None, stride, padding, dilation)
+    found = count_observed(observed, size, stride, padding, dilation)
+    assert torch.equal(found.float(), expected)
+
+
+def test_a_pooling_that_does_not_fit_is_refused():
+    for kernel in (5, (5, 1), (1, 5), (4, 1), 4):
+        with pytest.raises(ValueError, match="does not fit into 3 x 3"):
+            max_pool_mask(torch.ones(2, 1, 3, 3), kernel)
+    with pytest.raises(ValueError, match="at most half"):
+        max_pool_mask(torch.ones(2, 1, 9, 9), 2, padding=2)
+    with pytest.raises(ValueError, match=r"it must be \(N, 1, H, W\)"):
+        max_pool_mask(torch.ones(1, 9, 9), 2)

@@ -73,7 +73,7 @@ def _measure_here(rounds: int, quick: bool) -> dict[str, Any]:
             return {
                 "kind": device,
                 "device": provenance.device_name(device),
-                "threads": 1 if device == "cpu" else threads,
+                "threads": 1,
                 "versions": provenance.versions(),
                 "commit": provenance.commit(),
                 "rounds": rounds,

@@ -128,6 +128,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
     workers, together, scheduler = arguments.workers, arguments.together, arguments.scheduler
     if workers is not None and scheduler is not None:
         raise ParameterError("--workers are those of this machine; leave it out with --scheduler")
+    if scheduler == "":
+        raise ParameterError("--scheduler is empty; give an address such as tcp://host:8786")
     if together is None:
         together = TOGETHER if torch.cuda.is_available() and scheduler is None else 1
     if workers is None:

@@ -31,16 +31,29 @@ class ExecutorError(OneLineError, RuntimeError):
 class Workers:
     """An executor, and how many jobs it should be given at a time."""
 
-    def __init__(self, executor: Executor, count: Callable[[], int]) -> None:
-        self.executor, self.count = executor, count
+    def __init__(
+        self, executor: Executor, count: Callable[[], int], code: str | None = None
+    ) -> None:
+        self.executor, self.count, self.code = executor, count, code
         self.environment = {"SPARSECONV_COMMIT": provenance.commit(), "SPARSECONV_PROCESSES": "1"}
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> "Future[T]":
         """Runs `function` in a worker, where all the parallelism is that of the workers."""
-        return self.executor.submit(_in_worker, self.environment, function, *arguments)
+        return self.executor.submit(_in_worker, self.code, self.environment, function, *arguments)
 
 
-def _in_worker(environment: dict[str, str], function: Callable[..., T], *arguments: Any) -> T:
+def _in_worker(
+    code: str | None, environment: dict[str, str], function: Callable[..., T], *arguments: Any
+) -> T:
+    if code is not None:  # a worker of a cluster, which may have come after the first were checked
+        from distributed import get_worker
+
+        worker = get_worker()
+        if worker.state.nthreads > 1 or provenance.code_identity() != code:
+            raise ExecutorError(
+                f"the worker {worker.address} has several threads or other code; start it with "
+                "--nthreads 1 from this checkout"
+            )
     os.environ.update(environment)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     return function(*arguments)
@@ -85,7 +98,14 @@ def cluster(address: str, root: Path) -> Iterator[Workers]:
         _check(client, address, root)
         executor = client.get_executor(pure=False)
         try:
-            yield Workers(executor, lambda: max(1, len(client.nthreads())))
+            ours = provenance.code_identity(root=root)
+            yield Workers(executor, lambda: max(1, len(client.nthreads())), ours)
+        except OSError as reason:
+            text = str(reason).splitlines() or [type(reason).__name__]
+            raise ExecutorError(
+                f"the scheduler at {address} went away ({text[0][:100]}); what was finished is "
+                "kept: run the same command again"
+            ) from None
         finally:
             executor.shutdown(wait=False)  # after an interruption, what runs there is let go
 

@@ -1,6 +1,7 @@
-"""What a training must do at the least: its operations, the bytes it moves, and its memory.
+"""What a training does, run eagerly: its operations, the bytes that its kernels move, its memory.
 
-From them follows a floor: no machine trains faster than its arithmetic or its memory lets it.
+From them follows how long a device would take that is never idle. Kernels that a compiler fuses
+move fewer bytes, and may be faster.
 """
 
 from collections.abc import Callable
@@ -81,7 +82,7 @@ def of_training(
 
 
 def floor(counted: dict[str, Any], trainings: int, machine: Machine = H100) -> float:
-    """Seconds that so many trainings take at the least."""
+    """Seconds that so many trainings take, eagerly, on a machine that is never idle."""
     return trainings * max(
         counted["operations"] / machine.operations, counted["bytes"] / machine.bytes
     )

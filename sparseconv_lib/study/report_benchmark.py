@@ -144,7 +144,7 @@ def operations_table(measured: Measured, when: str) -> str:
             "network": row["network"],
             "operations": f"{row['operations'] / 1e9:.0f} · 10⁹",
             "bytes": f"{row['bytes'] / 1e9:.0f} · 10⁹",
-            f"floor of {TRAININGS_EACH}": f"{operations.floor(row, TRAININGS_EACH):.1f} s",
+            f"{TRAININGS_EACH} trainings": f"{operations.floor(row, TRAININGS_EACH):.1f} s",
         }
         for row in measured["operations"]
     ]
@@ -153,8 +153,8 @@ def operations_table(measured: Measured, when: str) -> str:
         pandas.DataFrame(rows),
         f"{when}: counted for one training on MNIST ({measured['operations'][0]['epochs']} epochs, "
         f"batch {measured['operations'][0]['batch']}), every kernel reading and writing what it "
-        f"does when run eagerly on a CPU; and the least time on an {machine.name}, whose maker "
-        f"says {machine.operations / 1e12:.0f} · 10¹² operations and "
+        f"does when run eagerly on a CPU; and the time that an {machine.name} takes for that if it "
+        f"is never idle, whose maker says {machine.operations / 1e12:.0f} · 10¹² operations and "
         f"{machine.bytes / 1e12:.2f} · 10¹² bytes a second.",
     )
 
@@ -174,9 +174,9 @@ def floor_in_words(measured: Measured) -> str:
         f"Table 3 with {len(NETWORKS_OF_TABLE_3)} networks, 12 sparsities and 10 seeds is "
         f"{trainings} trainings: at the pace that the source's notebook printed "
         f"({REPORTS_SECONDS} s each) {trainings * REPORTS_SECONDS / 60:.0f} minutes, and on an "
-        f"{operations.H100.name} {least:.0f} s at the least, bound by "
-        f"{' and '.join(sorted(binding))}. How near to that floor trainings come that run as one "
-        "is not known before a GPU has measured it."
+        f"{operations.H100.name} that is never idle {least:.0f} s, run eagerly, bound by "
+        f"{' and '.join(sorted(binding))}; fused kernels would move less. How near to that "
+        "trainings come that run as one is not known before a GPU has measured it."
     )
 
 

@@ -104,7 +104,7 @@ def jobs(pages: list[Page], together: int) -> list[Page | Ahead]:
     alike: dict[tuple[str, str], list[Page]] = {}
     for page in pages:
         alone = together == 1 or not stackable(preset(page.protocol, task_of(page.experiment)))
-        kind = page.name if alone else page.protocol
+        kind = page.name if alone else f"{page.protocol}/{page.networks if page.apart else ''}"
         alike.setdefault((page.experiment, kind), []).append(page)
     found: list[Page | Ahead] = []
     for several in alike.values():
@@ -130,7 +130,8 @@ def sweep(
         workers: pages at a time, in processes of this machine.
         budget: in seconds; a page is started only if it can be expected to end in time, by the
             slowest page so far, or by the records that this device has. Nothing is known of a new
-            device before its first pages, so those are started.
+            device before its first pages, nor of trainings that run as one before the first that
+            did, so those are started.
         together: trainings that differ in sparsity and seed only and run as one, on a machine with
             one GPU: there, one job at a time trains, and beside it pages are executed.
         scheduler: the address of a dask cluster, such as tcp://host:8786, whose workers are used
@@ -140,13 +141,16 @@ def sweep(
     whole_number("together", together, 1)
     _check_writable(root)
     began = time.monotonic()
-    slowest = {Page: _recorded_seconds(pages, root), Ahead: 0.0}
+    slowest = {"page": _recorded_seconds(pages, root), "stack": 0.0, "shown": START_UP}
     waiting, finished = jobs(pages, together), []
     trained: set[Page | Ahead] = set()  # pages whose trainings are done
     one_device = together > 1 and scheduler is None
     place = executors.cluster(scheduler, root) if scheduler else executors.processes(workers)
     with place as pool:
         running: dict[concurrent.futures.Future[Done], Page | Ahead] = {}
+
+        def kind(job: Page | Ahead) -> str:
+            return "stack" if isinstance(job, Ahead) else "shown" if job in trained else "page"
 
         def startable() -> Page | Ahead | None:
             if len(running) >= pool.count():
@@ -157,9 +161,10 @@ def sweep(
         while waiting or running:
             while (job := startable()) is not None:
                 left = budget - (time.monotonic() - began)
-                expected = 0.0 if job in trained else slowest[type(job)]
+                expected = slowest[kind(job)]
                 if left <= 0 or expected > left:
-                    report(f"budget: {left:.0f} s left, a page takes {expected:.0f} s; stopping")
+                    what = "stack" if isinstance(job, Ahead) else "page"
+                    report(f"budget: {left:.0f} s left, a {what} takes {expected:.0f} s; stopping")
                     waiting.clear()
                     break
                 waiting.remove(job)
@@ -173,8 +178,7 @@ def sweep(
             for future in ended:
                 job = running.pop(future)
                 done = _result(future, job)
-                if job not in trained:
-                    slowest[type(job)] = max(slowest[type(job)], done.seconds)
+                slowest[kind(job)] = max(slowest[kind(job)], done.seconds)
                 if isinstance(job, Ahead):
                     report(f"{job}: {done}")
                     waiting[:0] = job.pages
@@ -194,7 +198,7 @@ def _result(future: "concurrent.futures.Future[Done]", job: Page | Ahead) -> Don
             "finished is kept: run the same command again, with fewer --workers"
         ) from None
     except Exception as reason:  # of a cluster, whose workers die alone
-        return Done(job, 0.0, f"failed: {type(reason).__name__}: {reason}")
+        return Done(job, 0.0, _told(reason))
 
 
 def _name(job: Page | Ahead) -> str:
