@@ -1,14 +1,19 @@
 """Records and their pages in one archive, to be carried from the machine that made them.
 
-An archive is a `.tar.gz` of plain files under `results` and `book/runs`, as they lie in a checkout.
-What comes out of one is checked like what a sweep publishes, and nothing is overwritten.
+An archive is a `.tar.gz` of plain files under `results` and `book/runs`, as they lie in a checkout,
+and of a list of them with their sha256, by which a damaged copy is known. What comes out of one is
+checked like what a sweep publishes; no record is overwritten. Pages are shown by the book as they
+are, scripts included: unpack only archives that you or yours have packed.
 """
 
 import gzip
+import hashlib
 import io
+import json
 import os
 import tarfile
 import uuid
+import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -18,11 +23,14 @@ import numpy as np
 
 from sparseconv_lib.study import records
 from sparseconv_lib.study.errors import OneLineError
+from sparseconv_lib.study.grid import EXPERIMENTS, Page, task_of
 from sparseconv_lib.study.paths import ROOT
+from sparseconv_lib.study.protocol import ParameterError, preset
 from sparseconv_lib.study.records import Record, RecordError
 
 LARGEST = 4 << 20  # bytes of one file; a page has 200 kB at most, pictures of a run somewhat more
-MOST = 256 << 20  # bytes of all of them
+MOST = 128 << 20  # bytes of all of them
+MANIFEST = "manifest.json"  # path -> sha256 of each file
 
 
 class CollectError(OneLineError, RuntimeError):
@@ -45,6 +53,8 @@ def pack(archive: Path, root: Path = ROOT) -> int:
     """
     if archive.exists():
         raise CollectError(f"{archive} exists; name another file, or --unpack it")
+    if not archive.parent.is_dir():
+        raise CollectError(f"the folder {archive.parent} does not exist; make it first")
     paths: set[Path] = set()
     number = 0
     for path in sorted((root / "results").glob("*/*/*.json")):
@@ -56,21 +66,30 @@ def pack(archive: Path, root: Path = ROOT) -> int:
         number += 1
         paths |= {path, root / record.page}
         paths |= {path.with_suffix(".npz")} & set(path.parent.iterdir())
+    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(paths)}
+    for name, content in files.items():
+        if len(content) > LARGEST:
+            raise CollectError(f"{name} has {len(content):,} bytes, more than a page or record may")
     part = archive.with_name(f"{archive.name}.{uuid.uuid4().hex}.part")
     try:
-        with tarfile.open(part, "w:gz") as tar:
-            for path in sorted(paths):
-                tar.add(path, path.relative_to(root).as_posix(), filter=_anonymous)
+        part.write_bytes(archive_of(files))
         os.replace(part, archive)
     finally:
         part.unlink(missing_ok=True)
     return number
 
 
-def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    return member
+def archive_of(files: dict[str, bytes]) -> bytes:
+    """An archive of these files, and of the list of them."""
+    sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    listed = json.dumps(sums, indent=1).encode()
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        for name, content in {MANIFEST: listed, **files}.items():
+            member = tarfile.TarInfo(name)  # of no user, and no time
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return packed.getvalue()
 
 
 def unpack(archive: Path, root: Path = ROOT) -> Collected:
@@ -90,14 +109,22 @@ def unpack(archive: Path, root: Path = ROOT) -> Collected:
                 found.refused.append(f"{path}: {error}")
                 continue
             pages.setdefault(record.page, []).append((record, path))
+    for path in files:
+        if path.suffix == ".ipynb" and str(path) not in pages:
+            found.refused.append(f"{path}: a page without a record; pack it again")
+        if path.suffix == ".npz" and path.with_suffix(".json") not in files:
+            found.refused.append(f"{path}: without its record; pack it again")
     for page, several in sorted(pages.items()):
         keys = [str(record.key) for record, _ in several]
         try:
             _check_page(page, files)
-            for _, path in several:
+            for record, path in several:
+                _check_training(record)
                 _check_example(path.with_suffix(".npz"), files)
             new = [path for _, path in several if not _same(path, files[path], root)]
-        except CollectError as error:
+            if new:
+                _check_grown(page, several, root)
+        except (CollectError, ParameterError) as error:
             found.refused += [f"{key}: {error}" for key in keys]
             continue
         # The page first, which may have grown, then what chapters draw, then records: so that an
@@ -111,26 +138,32 @@ def unpack(archive: Path, root: Path = ROOT) -> Collected:
 
 
 def _files(archive: Path) -> dict[PurePosixPath, bytes]:
-    """The files of an archive, checked by name, kind and size before any is read."""
+    """The files of an archive, which must be those of its list, to the last bit."""
     files: dict[PurePosixPath, bytes] = {}
-    total = 0
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        with gzip.open(archive) as file:
+            content = file.read(MOST + 1)  # to its end, where gzip checks it
+        if len(content) > MOST:
+            raise CollectError(f"{archive} is too large: more than {MOST:,} bytes; pack it again")
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
             for member in tar:
                 path = PurePosixPath(member.name)
-                if not member.isreg() or not _expected(path) or path in files:
+                expected = _expected(path) or member.name == MANIFEST
+                if not member.isreg() or not expected or path in files:
                     raise CollectError(
-                        f"{archive} holds {member.name!r}, which no sweep makes; pack it "
+                        f"{archive} holds {member.name[:100]!r}, which no sweep makes; pack it "
                         "again with `sparseconv collect`"
                     )
-                total += member.size
-                if member.size > LARGEST or total > MOST:
+                if member.size > LARGEST:
                     raise CollectError(f"{archive}: {member.name!r} is too large; pack it again")
-                content = tar.extractfile(member)
-                assert content is not None  # of a regular file
-                files[path] = content.read()
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
+                inside = tar.extractfile(member)
+                assert inside is not None  # of a regular file
+                files[path] = inside.read()
+        listed = json.loads(files.pop(PurePosixPath(MANIFEST), b"null"))
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError) as error:
         raise CollectError(f"{archive} is not a whole archive ({error}); copy it again") from None
+    if listed != {str(path): hashlib.sha256(text).hexdigest() for path, text in files.items()}:
+        raise CollectError(f"{archive} is not what its list says; copy it again, or pack it again")
     return files
 
 
@@ -143,6 +176,31 @@ def _expected(path: PurePosixPath) -> bool:
     return path.parts[:2] == ("book", "runs") and len(path.parts) == 4 and path.suffix == ".ipynb"
 
 
+def _check_training(record: Record) -> None:
+    """Whether it is one that a sweep can make: its experiment, its protocol, its page."""
+    key = record.key
+    known = {each.notebook for each in EXPERIMENTS.values()}
+    if key.experiment not in known:
+        raise CollectError(f"no experiment is called {key.experiment!r}")
+    if record.protocol != preset(key.protocol, task_of(key.experiment)):
+        raise CollectError(f"made under another {key.protocol} than today's; sweep it again")
+    pages = {
+        str(Page(key.experiment, key.protocol, key.sparsity, key.seed, (key.network,), apart).path)
+        for apart in (False, True)
+    }
+    if record.page not in pages:
+        raise CollectError(f"its page is {record.page}, which is another training's")
+
+
+def _check_grown(page: str, several: list[tuple[Record, PurePosixPath]], root: Path) -> None:
+    """A page at home gives way to one that shows its trainings and more, and to no other."""
+    coming = {record.key for record, _ in several}
+    experiment = several[0][0].key.experiment
+    for record in records.load(experiment, folder=root / "results"):
+        if record.page == page and record.key not in coming:
+            raise CollectError(f"{page} is there already, with {record.key}; keep one of them")
+
+
 def _check_page(page: str, files: dict[PurePosixPath, bytes]) -> None:
     content = files.get(PurePosixPath(page))
     if content is None or not _expected(PurePosixPath(page)):
@@ -152,15 +210,19 @@ def _check_page(page: str, files: dict[PurePosixPath, bytes]) -> None:
         nbformat.validate(notebook)
     except Exception as error:  # what a parser makes of anything
         raise CollectError(f"{page} is not a notebook ({type(error).__name__})") from None
-    for cell in notebook.cells:
-        if any(output.output_type == "error" for output in cell.get("outputs", [])):
-            raise CollectError(f"{page} holds an error; sweep it again")
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    if not outputs or any(output.output_type == "error" for output in outputs):
+        raise CollectError(f"{page} was not executed to its end; sweep it again")
 
 
 def _check_example(path: PurePosixPath, files: dict[PurePosixPath, bytes]) -> None:
     if path not in files:
         return
     try:
+        with zipfile.ZipFile(io.BytesIO(files[path])) as zipped:
+            size = sum(member.file_size for member in zipped.infolist())
+        if size > MOST:
+            raise ValueError("too large")
         with np.load(io.BytesIO(files[path]), allow_pickle=False) as arrays:
             for name in arrays.files:
                 _ = arrays[name].shape
