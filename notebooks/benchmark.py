@@ -94,6 +94,10 @@ tables(report_benchmark.steps_table)
 # bits, which keeps NaN out at a fraction of the time of a `where`; and division
 # and bias are one pass.
 
+# %% tags=["remove-input"]
+for _, measured in shown[-1:]:
+    display(HTML(report.paragraph(report_benchmark.layers_in_words(measured))))
+
 # %% tags=["hide-input"]
 tables(report_benchmark.layers_table)
 

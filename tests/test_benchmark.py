@@ -150,6 +150,16 @@ def test_the_sentence_on_steps_follows_the_goal(measured):
     assert "2 of these 2 networks take more than the 1.1" in worse
 
 
+def test_the_sentence_on_layers_names_each_with_both_numbers(measured):
+    told = report.layers_in_words(measured)
+    ours, frozen = (
+        row["time_ratio"]
+        for row in measured["layers"]
+        if row["layer"] in ("SparseConv2d", report.FROZEN)
+    )
+    assert f"{ours:.2f} against {frozen:.2f} ({denominators.SHAPES[0]})" in told
+
+
 def test_the_floor_of_table_3(measured):
     told = report.floor_in_words(measured)
     assert "360 trainings" in told and "44 minutes" in told

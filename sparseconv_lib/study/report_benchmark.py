@@ -10,6 +10,7 @@ from sparseconv_lib.study.report import as_html
 
 Measured = dict[str, Any]
 KINDS = {"cpu": "a CPU", "cuda": "a GPU"}
+FROZEN = "frozen convolution, 1 → 1"
 GOAL = 1.1  # of a training step with SparseConv2d, in steps with nn.Conv2d
 NETWORKS_OF_TABLE_3 = ("ConvNet", "SparseConvNet", "SparseConvNet-kept")
 TRAININGS_EACH = 12 * 10  # of each network: sparsities, seeds
@@ -83,6 +84,20 @@ def layers_table(measured: Measured, when: str) -> str:
         f"{when}: forward and backward pass of one layer over those of nn.Conv2d; in brackets the "
         f"10th and 90th percentile of {measured['rounds']} rounds. Memory is the most that new "
         f"tensors held at a time. {_where(measured)}",
+    )
+
+
+def layers_in_words(measured: Measured) -> str:
+    """Ours beside the frozen one-channel convolution, layer by layer."""
+    times = {(row["shape"], row["layer"]): row["time_ratio"] for row in measured["layers"]}
+    told = [
+        f"{times[shape, 'SparseConv2d']:.2f} against {times[shape, FROZEN]:.2f} ({shape})"
+        for shape in dict.fromkeys(row["shape"] for row in measured["layers"])
+    ]
+    return (
+        "In times of nn.Conv2d, forward and backward, SparseConv2d takes, against a frozen "
+        f"convolution from one channel to one: {'; '.join(told)}. Its steps are many and short: in a "
+        f"small layer they cost more than they do in a large one. {_where(measured)}"
     )
 
 
