@@ -96,8 +96,8 @@ def layers_in_words(measured: Measured) -> str:
     ]
     return (
         "In times of nn.Conv2d, forward and backward, SparseConv2d takes, against a frozen "
-        f"convolution from one channel to one: {'; '.join(told)}. Its steps are many and short: in a "
-        f"small layer they cost more than they do in a large one. {_where(measured)}"
+        f"convolution from one channel to one: {'; '.join(told)}. Its steps are many and short: in "
+        f"a small layer they cost more than they do in a large one. {_where(measured)}"
     )
 
 
