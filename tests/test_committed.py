@@ -278,6 +278,8 @@ def test_nothing_committed_escapes_the_checks():
             "probes.json",
             "denominators.json",
             "layouts.json",
+            "benchmark-cpu.json",
+            "benchmark-cuda.json",
         ):
             assert path in record_paths(ROOT)
     for path in (ROOT / "book" / "runs").rglob("*.ipynb"):

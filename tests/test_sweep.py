@@ -653,7 +653,7 @@ def test_where_training_ahead_fails_the_pages_train_themselves(quick, monkeypatc
 
 def test_one_stack_at_a_time_and_pages_beside_it(quick, monkeypatch):
     """Two stacks of two pages: the pages of the first are executed while the second trains."""
-    clock = Clocked(monkeypatch, [10, 10, 3, 3, 2, 2])
+    clock = Clocked(monkeypatch, [10, 3, 3, 10, 2, 2])
     said = []
     done = sweep.sweep(
         grid_of((0.0, 0.5), 2), workers=4, together=2, root=quick.path, report=said.append
