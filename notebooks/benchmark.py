@@ -87,12 +87,11 @@ tables(report_benchmark.steps_table)
 # and the scale $k^2 / \sum o$ with an updated mask, as partial convolution has
 # it. All are written by us from their description.
 #
-# On a CPU a convolution from one channel to one takes as long as one to eight,
-# because its vector units are filled by channels. So ours adds up bytes: rows
-# first, then columns, $2k$ additions of whole images instead of $k^2$
-# multiplications. The count stays exact. Missing pixels are cut out by their
-# bits, which keeps NaN out at a fraction of the time of a `where`; and division
-# and bias are one pass.
+# A convolution from one channel to one leaves a CPU's vector units, which are
+# filled by channels, mostly idle. So ours adds up bytes: rows first, then
+# columns, $2k$ additions of whole images instead of $k^2$ multiplications. The
+# count stays exact. Missing pixels are cut out by their bits, which keeps NaN
+# out, and division and bias are one pass.
 
 # %% tags=["remove-input"]
 for _, measured in shown[-1:]:

@@ -90,9 +90,9 @@ def cluster(address: str, root: Path) -> Iterator[Workers]:
     try:
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except Exception as reason:  # dask's own errors, the system's, or those of a bad address
-        text = str(reason).splitlines() or [type(reason).__name__]
         raise ExecutorError(
-            f"no dask scheduler at {address} ({text[0][:100]}); start one with `dask scheduler`"
+            f"no dask scheduler at {address} ({_first_line(reason)}); start one with "
+            "`dask scheduler`"
         ) from None
     with client:
         _check(client, address, root)
@@ -101,13 +101,16 @@ def cluster(address: str, root: Path) -> Iterator[Workers]:
             ours = provenance.code_identity(root=root)
             yield Workers(executor, lambda: max(1, len(client.nthreads())), ours)
         except OSError as reason:
-            text = str(reason).splitlines() or [type(reason).__name__]
             raise ExecutorError(
-                f"the scheduler at {address} went away ({text[0][:100]}); what was finished is "
-                "kept: run the same command again"
+                f"the scheduler at {address} went away ({_first_line(reason)}); what was "
+                "finished is kept: run the same command again"
             ) from None
         finally:
             executor.shutdown(wait=False)  # after an interruption, what runs there is let go
+
+
+def _first_line(reason: Exception) -> str:
+    return (str(reason).splitlines() or [type(reason).__name__])[0][:100]
 
 
 def _check(client: Any, address: str, root: Path) -> None:
@@ -125,10 +128,9 @@ def _check(client: Any, address: str, root: Path) -> None:
     try:
         found = client.run(_code_in, root)
     except Exception as reason:
-        text = str(reason).splitlines() or [type(reason).__name__]
         raise ExecutorError(
-            f"a worker at {address} cannot run this code ({text[0][:100]}); install this checkout "
-            "where its workers run"
+            f"a worker at {address} cannot run this code ({_first_line(reason)}); install this "
+            "checkout where its workers run"
         ) from None
     ours = provenance.code_identity(root=root)
     for worker, code in found.items():
