@@ -101,14 +101,33 @@ for _, measured in shown[-1:]:
 tables(report_benchmark.layers_table)
 
 # %% [markdown]
+# Compiled together with BatchNorm and ReLU, what the layer does beside its
+# convolution can be fused with what follows.
+
+# %% tags=["hide-input"]
+tables(report_benchmark.blocks_table)
+
+# %% [markdown]
 # ## Many trainings as one
 #
 # A network of the source is so small that a GPU mostly waits for the next
 # instruction. `sparseconv sweep` therefore trains there all seeds and
 # sparsities of a network as one: their weights are stacked, `torch.vmap` makes
 # one network of them, and images, order and masks remain each training's own. A
-# test holds each to the same training alone, within rounding. On a CPU this
-# gains nothing, and is not done.
+# test holds each to the same training alone, within rounding. A step's hundred
+# short kernels are captured once as a CUDA graph and then replayed, the
+# networks are tested as one as well, and the random fields of the masks are
+# drawn ahead, in other threads. On a CPU none of this gains anything, and it is
+# not done.
+
+# %% tags=["remove-input"]
+display(HTML(report.paragraph(report_benchmark.paces_in_words())))
+
+# %% tags=["hide-input"]
+display(HTML(report_benchmark.paces_table()))
+
+# %% [markdown]
+# Measured apart from any training, a step of many networks as one:
 
 # %% tags=["hide-input"]
 tables(report_benchmark.together_table)

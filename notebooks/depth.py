@@ -24,7 +24,7 @@
 # `papermill notebooks/depth.ipynb out.ipynb -p protocol elevation` runs this
 # notebook, training included, on a field of elevations that matplotlib ships.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import os
 
 from IPython.display import HTML, display
@@ -49,7 +49,7 @@ seed = 0  # the first seed
 seeds = 1  # how many seeds, one after the other
 source = os.environ.get("SPARSECONV_SOURCE", "train")  # or records
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 check_parameter_names(
     {"sparsity", "protocol", "networks", "seed", "seeds", "source"},
     _before,
@@ -64,10 +64,11 @@ protocol = keys[0].protocol
 # ## What was found
 
 # %% tags=["remove-input", "chapter"]
-for data_set in ("elevation", "depth_reduced", "depth"):
+for data_set in ("elevation", "depth_reduced", "depth", "digits"):
     display(HTML(report.paragraph(report_depth.in_words(data_set))))
 display(HTML(report.paragraph(report_depth.tasks_in_words())))
 display(HTML(report.paragraph(report_depth.skill_in_words())))
+report.glue("elevation", report_depth.in_words("elevation"))
 
 # %% [markdown]
 # ## The maps and the network

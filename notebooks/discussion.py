@@ -19,8 +19,7 @@
 #
 # The source's own discussion explains why sparse convolutions do not help to
 # classify. This page says what our records carry of that today, and what they
-# do not. It is made anew from the records in every build, and grows with the
-# chapters.
+# do not.
 
 # %% tags=["remove-input"]
 from IPython.display import HTML, display
@@ -35,6 +34,7 @@ from sparseconv_lib.study import (
     report_invariance,
     report_ladder,
     report_resnet,
+    report_summary,
 )
 from sparseconv_lib.study.protocol import check_parameter_names
 
@@ -46,6 +46,7 @@ _before = dict(globals())
 # %% tags=["remove-input"]
 check_parameter_names(set(), _before, dict(globals()))
 found = report_forensics.measured()
+report_summary.glue_in_short()
 
 # %% [markdown]
 # ## Does the sparse convolution help, trained and tested at one sparsity?
@@ -56,10 +57,18 @@ display(HTML(report.paragraph(report.finding("mnist", "as_written"))))
 # %% [markdown]
 # That is a statement about the source's protocol, not about the networks: two
 # epochs at one learning rate measure how fast a network starts as much as what
-# it can learn. With equal care for every network (the protocol `fair`):
+# it can learn. With equal care for every network, the numbers of which are in
+# [](invariance.ipynb), and on photographs, of which [](caltech.ipynb) tells:
 
 # %% tags=["remove-input"]
-display(HTML(report.paragraph(report_invariance.fair_in_words())))
+display(HTML(report.paragraph(report_invariance.fair_in_short())))
+display(
+    HTML(
+        report.paragraph(
+            f"{report_caltech.in_short()} {report_caltech.noise_in_short()}"
+        )
+    )
+)
 
 # %% [markdown]
 # [](maths.ipynb) says where an effect could come from when training and test
@@ -67,13 +76,6 @@ display(HTML(report.paragraph(report_invariance.fair_in_words())))
 # factor, which BatchNorm removes as well; what is left are the fluctuations of
 # the number of observed pixels, empty windows and borders. The division is made
 # for training at one sparsity and testing at another.
-
-# %% [markdown]
-# And on photographs?
-
-# %% tags=["remove-input"]
-display(HTML(report.paragraph(report_caltech.in_words("as_written"))))
-display(HTML(report.paragraph(report_caltech.noise_in_words())))
 
 # %% [markdown]
 # ## Does it help at a sparsity that was not trained?
@@ -84,24 +86,26 @@ display(HTML(report.paragraph(report_caltech.noise_in_words())))
 
 # %% tags=["remove-input"]
 for sentence in (
-    report_invariance.invariance_in_words,
-    report_invariance.advantage_in_words,
+    report_invariance.claim_in_words(),
+    report_invariance.far_in_short(),
+    report_depth.in_short("elevation"),
+    report_depth.in_short("depth_reduced"),
 ):
-    display(HTML(report.paragraph(sentence())))
-for data_set in ("elevation", "depth_reduced"):
-    display(HTML(report.paragraph(report_depth.in_words(data_set))))
+    display(HTML(report.paragraph(sentence)))
 
 # %% [markdown]
 # ## Which lines of the source's code explain its numbers?
+#
+# [](forensics.ipynb) trains them both ways, at other sparsities, too.
 
 # %% tags=["remove-input"]
-display(HTML(report.paragraph(report_forensics.settings_in_words(found))))
-for p in (0.8, 0.9):
-    display(HTML(report.paragraph(report_forensics.costs_in_words(found, p))))
-    display(HTML(report.paragraph(report_forensics.mask_in_words(found, p))))
-
-# %% tags=["remove-input"]
-display(HTML(report.paragraph(report_batch_norm.in_words())))
+for sentence in (
+    report_forensics.settings_in_short(found),
+    report_forensics.costs_in_short(found, report.HEADLINE_SPARSITY),
+    report_forensics.mask_in_words(found, report.HEADLINE_SPARSITY),
+    report_batch_norm.in_words(),
+):
+    display(HTML(report.paragraph(sentence)))
 
 # %% [markdown]
 # ## The source's own explanations
@@ -110,8 +114,8 @@ display(HTML(report.paragraph(report_batch_norm.in_words())))
 #   sparsity and with BatchNorm, [](maths.ipynb) leaves little for it to
 #   interfere with; what dilating the mask changes is in [](forensics.ipynb).
 # - *Making a decision is easier than calculating values, so classification is
-#   not sensitive to sparsity.* [](depth.ipynb) asks both of the same images;
-#   what came of it stands below.
+#   not sensitive to sparsity.* [](depth.ipynb) is made to ask both of the same
+#   images; as far as it has been run, the answer stands below.
 # - *Large receptive fields always catch some features.* Not tested yet.
 # - *ResNet18 fails because a block uses its mask twice.* Not where it was seen
 #   to fail: on whole images every mask holds ones, and [](resnet18.ipynb)
@@ -123,10 +127,11 @@ display(HTML(report.paragraph(report_batch_norm.in_words())))
 # %% tags=["remove-input"]
 display(HTML(report.paragraph(report_depth.skill_in_words())))
 display(HTML(report.paragraph(report_depth.tasks_in_words())))
-display(HTML(report.paragraph(report_resnet.in_words())))
 for base in ladder.BASES:
-    display(HTML(report.paragraph(report_ladder.in_words(base))))
-    display(HTML(report.paragraph(report_resnet.sparse_in_words(base))))
+    if told := report_ladder.in_short(base):
+        told = f"{told} {report_resnet.sparse_in_short(base)}"
+        told = f"{told} {report_ladder.reduced_in_words(base)}"
+        display(HTML(report.paragraph(told)))
 
 # %% [markdown]
 # ## Every verdict so far

@@ -22,13 +22,20 @@
 # `papermill notebooks/mnist.ipynb out.ipynb -p sparsity 0.5` runs this
 # notebook, training included, at p = 0.5.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import os
 
 from IPython.display import HTML, display
 
 from sparseconv_lib.networks import TABLE_1
-from sparseconv_lib.study import data, figures, records, report, runner
+from sparseconv_lib.study import (
+    data,
+    figures,
+    records,
+    report,
+    report_slider,
+    runner,
+)
 from sparseconv_lib.study.protocol import check_parameter_names
 
 _before = dict(globals())
@@ -41,7 +48,7 @@ seed = 0  # the first seed
 seeds = 1  # how many seeds, one after the other
 source = os.environ.get("SPARSECONV_SOURCE", "train")  # or records
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 check_parameter_names(
     {"sparsity", "protocol", "networks", "seed", "seeds", "source"},
     _before,
@@ -54,7 +61,11 @@ protocol, sparsity, first = keys[0].protocol, keys[0].sparsity, keys[0].seed
 
 # %% [markdown] tags=["chapter"]
 # ## What was found
-#
+
+# %% tags=["remove-input", "chapter"]
+display(HTML(report.paragraph(report.finding("mnist", protocol))))
+
+# %% [markdown] tags=["chapter"]
 # The source's Table 3 and Figure 4, with p = 0 and p = 0.95 added. The source
 # trained each network once. Each of our n trainings has a seed of its own for
 # weights, masks and the order of images; with the same seed all networks see
@@ -74,6 +85,16 @@ display(HTML(report.difference_figure("mnist", protocol, "ConvNet")))
 
 # %% tags=["remove-cell", "chapter"]
 report.glue_headline("mnist", protocol)
+
+# %% [markdown] tags=["chapter"]
+# ## One digit, from whole to nearly nothing
+#
+# What is left of one test image as p grows, what the first convolutions make of
+# it, and what the networks answer. One image shows how; how often they are
+# right is in the tables.
+
+# %% tags=["hide-input", "chapter"]
+display(HTML(report_slider.slider("mnist", protocol)))
 
 # %% [markdown] tags=["chapter"]
 # ## Verdicts

@@ -24,7 +24,7 @@
 # `-p protocol as_written` trains as long as the source did, which asks for a
 # GPU; `-p variant code` trains with every fault of the source's code.
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 import os
 
 from IPython.display import HTML, display
@@ -53,7 +53,7 @@ seed = 0  # the first seed
 seeds = 1  # how many seeds, one after the other
 source = os.environ.get("SPARSECONV_SOURCE", "train")  # or records
 
-# %% tags=["hide-input"]
+# %% tags=["remove-input"]
 check_parameter_names(
     {
         "sparsity",

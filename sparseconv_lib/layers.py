@@ -28,7 +28,8 @@ def _check_option(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def _without_autocast(x: Tensor) -> contextlib.AbstractContextManager:
     # Entering autocast costs more than a small count itself, hence only where it is on.
-    if torch.is_autocast_enabled(x.device.type):
+    # The device "meta", which computes shapes alone, knows nothing of it.
+    if not x.is_meta and torch.is_autocast_enabled(x.device.type):
         return torch.autocast(x.device.type, enabled=False)
     return contextlib.nullcontext()
 
@@ -80,9 +81,7 @@ def sparse_conv2d(
             f"{(x.shape[0], 1, *x.shape[2:])}: one channel, 1 where observed and 0 where missing"
         )
     observed = mask != 0
-    y = F.conv2d(
-        _Masked.apply(x, _bits(observed, x)), weight, None, stride, padding, dilation, groups
-    )
+    y = F.conv2d(_masked(x, observed), weight, None, stride, padding, dilation, groups)
     if mask_update == "keep" and y.shape[2:] != x.shape[2:]:
         raise ValueError(
             f"mask_update='keep' needs an output as large as its input, but {tuple(x.shape[2:])} "
@@ -111,14 +110,18 @@ def sparse_conv2d(
     return (y + bias if factor is None else torch.addcmul(bias, y, factor)), new_mask
 
 
+def _masked(x: Tensor, observed: Tensor) -> Tensor:
+    """x where observed, else 0; a product would let NaN and infinity through."""
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        return _Masked.apply(x, _bits(observed, x))
+    return x.where(observed, 0)  # which a compiler fuses with its neighbours
+
+
 class _Masked(torch.autograd.Function):
-    """x where all bits are 1 and 0 where all are 0; its gradient likewise.
+    """x where all bits are 1 and 0 where all are 0; its gradient likewise, infinite ones included.
 
-    As `x.where(observed, 0)`, which on a CPU takes four times as long for large images; a product
-    would let NaN and infinity through.
+    As `x.where(observed, 0)`, which on a CPU takes four times as long for large images.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, bits: Tensor) -> Tensor:
@@ -131,13 +134,26 @@ class _Masked(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        (bits,) = ctx.saved_tensors  # -1 or 0
-        return gradient * -bits.to(gradient.dtype), None
+        (bits,) = ctx.saved_tensors
+        try:
+            return _Masked.apply(gradient, bits), None
+        except RuntimeError:  # `is_grads_batched`: no rule tells it of a view in another dtype
+            return gradient.where(bits != 0, 0), None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:  # type: ignore[override]
         (bits,) = ctx.saved_tensors
         return tangent.where(bits != 0, 0)
+
+    @staticmethod
+    def vmap(  # not generated: until PyTorch 2.12 no rule told it of a view in another dtype
+        info: Any, in_dims: tuple[int | None, int | None], x: Tensor, bits: Tensor
+    ) -> tuple[Tensor, int]:
+        x, bits = (
+            tensor[None] if dim is None else tensor.movedim(dim, 0)
+            for tensor, dim in zip((x, bits), in_dims, strict=True)
+        )
+        return _Masked.apply(x, bits), 0
 
 
 def _bits(observed: Tensor, x: Tensor) -> Tensor:
@@ -163,7 +179,7 @@ def count_observed(
         return F.conv2d(observed.float(), ones, None, stride, padding, dilation).round_()
     # A convolution from one channel to one keeps a CPU's vector units idle; sums of bytes do not.
     taps = kernel_size[0] * kernel_size[1]
-    numbers = observed.view(torch.uint8) if taps <= 255 else observed.int()
+    numbers = observed.to(torch.uint8) if taps <= 255 else observed.int()
     return _over_windows(torch.add, numbers, kernel_size, stride, padding, dilation)
 
 
@@ -298,10 +314,12 @@ def max_pool_mask(
 
     Raises ValueError for a mask of another shape, and where no window fits.
     """
-    if mask.dim() != 4:
+    if mask.dim() != 4 or mask.shape[1] != 1:
         raise ValueError(f"mask has shape {tuple(mask.shape)}; it must be (N, 1, H, W)")
     for i in (0, 1):
-        if 2 * _at(padding, i) > _at(kernel_size, i):
+        if _at(kernel_size, i) < 1:
+            raise ValueError(f"kernel_size is {kernel_size}; it must be at least 1")
+        if not 0 <= 2 * _at(padding, i) <= _at(kernel_size, i):
             raise ValueError(f"padding is {padding}; it must be at most half of {kernel_size}")
     step = kernel_size if stride is None else stride
     return _over_windows(torch.maximum, mask, kernel_size, step, padding)

@@ -122,8 +122,11 @@ def test_what_was_measured_is_whole(measured):
     assert [row["network"] for row in measured["steps"]] == list(NETWORKS)
     assert [row["together"] for row in measured["together"]] == [1, 2]
     assert len(measured["feeding"]) == 2
+    if benchmark.can_compile(measured["kind"]):
+        assert [row["layer"] for row in measured["blocks"]] == ["nn.Conv2d", "SparseConv2d"]
     for table in (
         report.layers_table,
+        *([report.blocks_table] if measured["blocks"] else []),
         report.steps_table,
         report.together_table,
         report.feeding_table,
@@ -131,6 +134,24 @@ def test_what_was_measured_is_whole(measured):
     ):
         html = table(measured, "Now")
         assert "Now: " in html and "<table" in html and "nan" not in html
+
+
+def test_a_block_is_its_layers():
+    """On whole images, and with k² times the weights, both blocks are the same."""
+    plain, sparse = benchmark.Block(SMALL, False), benchmark.Block(SMALL, True)
+    sparse.load_state_dict(plain.state_dict())
+    sparse.convolution.scale = "none"
+    x, mask, _ = denominators.inputs(SMALL, "cpu")
+    assert torch.allclose(plain(x, mask), sparse(x, torch.ones_like(mask)), atol=1e-6)
+    assert not torch.allclose(plain(x, mask), sparse(x, mask), atol=1e-3)
+
+
+def test_without_a_compiler_no_block_is_timed_and_the_page_says_so(monkeypatch, measured):
+    monkeypatch.setattr(benchmark.shutil, "which", lambda name: None)
+    assert benchmark.blocks(SMALL, "cpu", 2) == []
+    assert "had no compiler" in report.blocks_table({**measured, "blocks": []}, "Now")
+    without = {name: value for name, value in measured.items() if name != "blocks"}
+    assert "not measured yet" in report.blocks_table(without, "Now")
 
 
 def with_ratios(measured, *values):
@@ -170,7 +191,7 @@ def test_the_floor_of_table_3(measured):
 
 def test_missing_devices_are_told():
     assert "a CPU or a GPU" in report.missing_in_words({"cpu": None, "cuda": None})
-    assert "on a GPU: sparseconv measure" in report.missing_in_words({"cpu": {}, "cuda": None})
+    assert "on a GPU yet: sparseconv measure" in report.missing_in_words({"cpu": {}, "cuda": None})
     assert report.missing_in_words({"cpu": {}, "cuda": {}}) == ""
 
 
@@ -186,3 +207,33 @@ def test_the_committed_measurement_is_of_todays_layers_and_networks():
     for row in measured["operations"]:
         again = operations.of_training(row["network"])
         assert row["operations"] == again["operations"]
+
+
+def ran(network, seed, seconds, device="a GPU", together=1):
+    record = a_record(network, 0.5, seed)
+    source = record.content["provenance"] | {"device": device, "seconds": seconds}
+    record.content["provenance"] = source | ({"together": together} if together > 1 else {})
+    return record
+
+
+def test_paces_are_of_each_device_by_the_median(monkeypatch):
+    found = [ran("ConvNet", seed, seconds, together=3) for seed, seconds in enumerate((1, 2, 9))]
+    found.append(ran("ConvNet", 3, 100, "a CPU"))
+    monkeypatch.setattr(
+        records, "load", lambda experiment, *_: found if experiment == "mnist" else []
+    )
+    content = found[0].content
+    images = sum(c["epochs"] for c in content["candidates"]) * content["images"]["train"]
+    slow, fast = report.paces()
+    assert (slow.device, slow.trainings, slow.together) == ("a CPU", 1, 1)
+    assert (fast.device, fast.trainings, fast.together) == ("a GPU", 3, 3)
+    assert fast.images_a_second == images / 2 and slow.images_a_second == images / 100
+    assert fast.seconds == 12
+    told = report.paces_in_words()
+    assert "a GPU 3 trainings" in told and "50 times as many as one thread" in told
+    assert f"would take {360 * 2 * 60_000 / (images / 2):.0f} s" in told
+
+
+def test_without_stacks_no_pace_is_told(monkeypatch):
+    monkeypatch.setattr(records, "load", lambda *_: [])
+    assert "No trainings have been run as one" in report.paces_in_words()

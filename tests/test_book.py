@@ -1,19 +1,13 @@
 """The built book: whole, readable without a network, on a wide and on a narrow screen.
 
-The tests look at `_build/html`, and build it first if it is missing or older than what it is made
-of. Those marked `browser` need Chromium or Chrome; without one they are skipped, or fail where $CI
-or $SPARSECONV_REQUIRE_BROWSER is set.
+What the tests share, conftest.py has.
 """
 
-import fcntl
+import csv
 import itertools
 import json
-import os
 import re
 import runpy
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,9 +15,6 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-HTML = ROOT / "_build" / "html"
-SOURCES = ("_config.yml", "_toc.yml", "book", "notebooks", "results", "sparseconv_lib")
-MADE = {"__pycache__", "chapters", ".partial", ".ipynb_checkpoints"}  # not written by hand
 LOADING = {  # what makes a browser fetch something to show the page
     "script": ("src",),
     "img": ("src", "srcset"),
@@ -39,56 +30,6 @@ LOADING = {  # what makes a browser fetch something to show the page
 LOADING_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "prefetch", "manifest", "font"}
 # A path below a folder that only a machine has; not the "/home" of a web address.
 MACHINE_PATH = re.compile(r"(?<![\w./:-])(?:/(?:home|root|tmp|work|Users|opt|var)/\w|[A-Z]:\\\w)")
-
-
-def newest(paths) -> float:
-    return max((path.stat().st_mtime for path in paths), default=0.0)
-
-
-def source_files():
-    for name in SOURCES:
-        top = ROOT / name
-        for path in top.rglob("*") if top.is_dir() else [top]:
-            if path.is_file() and not MADE & set(path.relative_to(ROOT).parts):
-                yield path
-
-
-@pytest.fixture(scope="session")
-def html() -> Path:
-    """The folder of the built book, built anew if it is not up to date."""
-    (ROOT / "_build").mkdir(exist_ok=True)
-    with (ROOT / "_build" / ".lock").open("w") as lock:  # one build at a time under pytest-xdist
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        built = HTML / ".built"  # made by book/_ext at the end of a build without warnings
-        if not built.exists() or built.stat().st_mtime < newest(source_files()):
-            if (ROOT / "Makefile").exists():
-                command = ["make", "book"]
-            else:
-                program = Path(sys.executable).with_name("jupyter-book")
-                command = [str(program), "build", "-W", "-n", "--keep-going", "."]
-            run = subprocess.run(
-                command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL
-            )
-            assert run.returncode == 0, f"{' '.join(command)}\n{(run.stdout + run.stderr)[-4000:]}"
-    return HTML
-
-
-@pytest.fixture(scope="session")
-def pages(html):
-    """Path below the book -> the parsed page, for every page of the book."""
-    from bs4 import BeautifulSoup
-
-    return {
-        path.relative_to(html).as_posix(): BeautifulSoup(path.read_text("utf-8"), "html.parser")
-        for path in sorted(html.rglob("*.html"))
-        if "_static" not in path.parts and path != html / "index.html"
-    }
-
-
-@pytest.fixture(scope="session")
-def content_pages(pages):
-    """Those pages that we wrote: not the search or the indices."""
-    return {name: page for name, page in pages.items() if name.startswith("book/")}
 
 
 def toc_entries(node) -> list[dict]:
@@ -275,67 +216,63 @@ def test_the_code_of_use_runs(tmp_path):
     runpy.run_path(str(program))
 
 
+def known_runs(html):
+    """What numbers.js is told: runs.js, read."""
+    text = (html / "_static" / "runs.js").read_text("utf-8")
+    return json.loads(text[text.index("{") : text.rindex("}") + 1])
+
+
+def test_every_number_leads_to_runs_that_are_known(html, content_pages):
+    from sparseconv_lib.study.numbers import from_short
+
+    known = known_runs(html)["cells"]
+    seeds = {name: {run[0] for run in runs} for name, runs in known.items()}
+    numbers = {name: page.select("article a.number") for name, page in content_pages.items()}
+    for name in ("book/intro.html", "book/chapters/mnist.html", "book/chapters/discussion.html"):
+        assert numbers[name], name
+    for name, links in numbers.items():
+        for link in links:
+            assert re.fullmatch(r"(\.\./)*runs/\w+/[^/]+\.html", link["href"]), (name, link["href"])
+            for key in from_short(link["data-runs"]):
+                cell = f"{key.experiment};{key.protocol};{key.network};{key.sparsity:g}"
+                assert key.seed in seeds[cell], (name, str(key))
+
+
+def test_no_mark_of_a_number_is_left(html, pages):
+    files = [*(html / name for name in pages), ROOT / "README.md"]
+    files += [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "book" / "chapters").glob("*.ipynb")]
+    for path in files:
+        text = path.read_text("utf-8")
+        assert not re.search("[\ue000-\ue002]|\\\\ue00[0-2]", text), path
+
+
+def test_the_table_of_runs_has_every_page_and_the_sidebar_none(content_pages):
+    runs = {
+        path.relative_to(ROOT / "book" / "runs").with_suffix("").as_posix()
+        for path in (ROOT / "book" / "runs").glob("*/*.ipynb")
+    }
+    links = content_pages["book/runs/index.html"].select("table.runs tbody tr td:first-child a")
+    assert {link["href"].removesuffix(".html") for link in links} == runs
+    assert len(links) == len(runs)
+    for name, page in content_pages.items():
+        sidebar = [a["href"] for a in page.select("#pst-primary-sidebar a[href]")]
+        assert sidebar
+        listed = [href for href in sidebar if re.search(r"-seed\d+\.html", href)]
+        assert listed == [], name
+
+
+def test_the_page_on_provenance_has_its_parts(content_pages):
+    from sparseconv_lib.study.grid import EXPERIMENTS
+
+    page = content_pages["book/provenance.html"]
+    tables = page.select("table.provenance")
+    assert len(tables) >= 5
+    missing = next(t for t in tables if "Missing" in t.thead.get_text())
+    assert len(missing.tbody.find_all("tr")) == len(EXPERIMENTS)
+    assert page.find("section", id="changes-between-releases").get_text().strip()
+
+
 # In a browser --------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        path = None
-    if path is None:
-        reason = f"no browser (playwright, and one of {', '.join(names)}, are needed)"
-        if os.environ.get("CI") or os.environ.get("SPARSECONV_REQUIRE_BROWSER"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    # Nothing but the page: no update, no metrics, no sandbox (which containers do not allow).
-    switches = (
-        "no-sandbox disable-gpu disable-quic no-first-run disable-sync "
-        "disable-background-networking disable-component-update disable-dev-shm-usage"
-    )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=[f"--{switch}" for switch in switches.split()]
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(browser):
-    """Opens pages with the network off; afterwards no request and no error may have been seen."""
-    problems: list[str] = []
-    contexts = []
-
-    def listen(page):
-        def note_console(message):
-            if message.type in ("error", "warning"):
-                problems.append(f"{page.url}: console: {message.text}")
-
-        def note_request(request):
-            if not request.url.startswith(("file:", "data:", "blob:")):
-                problems.append(f"{page.url}: asked for {request.url}")
-
-        page.on("console", note_console)
-        page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
-        page.on("request", note_request)
-        page.on("requestfailed", lambda request: problems.append(f"failed: {request.url}"))
-
-    def open_pages(width, **more):
-        context = browser.new_context(viewport={"width": width, "height": 900}, **more)
-        context.set_offline(True)
-        contexts.append(context)
-        page = context.new_page()
-        listen(page)
-        return page
-
-    yield open_pages
-    for context in contexts:
-        context.close()
-    assert problems == []
 
 
 def shown_pages(content_pages, runs: int = 2) -> list[str]:
@@ -415,6 +352,126 @@ def test_text_can_be_read(scheme, html, content_pages, opened):
         if found := page.evaluate(CONTRAST):
             low[name] = found[:5]
     assert low == {}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_number_shows_its_trainings(width, html, opened):
+    page = opened(width, has_touch=width == 390)
+    page.goto((html / "book/chapters/mnist.html").as_uri())
+    box, numbers = page.locator(".number-box"), page.locator("td a.number")
+    number = numbers.nth(2)
+    number.scroll_into_view_if_needed()
+    number.tap() if width == 390 else number.hover()
+    box.wait_for(state="visible")
+    assert number.get_attribute("aria-expanded") == "true"
+    for id_ in number.get_attribute("aria-describedby").split():
+        assert page.locator(f"#{id_}").inner_text().strip()
+    text = box.inner_text()
+    for told in (
+        "n = ",
+        "Device",
+        "Seconds",
+        "Commit",
+        "papermill notebooks/mnist.ipynb out.ipynb",
+    ):
+        assert told in text, text
+    assert number.inner_text() in text
+    left, right = box.evaluate(
+        "b => [b.getBoundingClientRect().left, b.getBoundingClientRect().right]"
+    )
+    assert left >= 0 and right <= width
+    run = box.locator("a").first
+    assert "seed" in run.inner_text()
+    address = run.get_attribute("href")
+    page.keyboard.press("Escape")
+    box.wait_for(state="hidden")
+    page.goto(address)
+    assert page.locator("article h1").inner_text()
+
+
+@pytest.mark.browser
+def test_numbers_by_keyboard(html, opened):
+    page = opened(1280)
+    page.goto((html / "book/chapters/mnist.html").as_uri())
+    box = page.locator(".number-box")
+    table = page.locator("table:has(a.number)").first
+    assert table.locator('a.number[tabindex="0"]').count() == 1  # one stop for each table
+    first = table.locator("a.number").first
+    page.keyboard.press("Tab")  # from here on the keyboard is in use
+    first.focus()
+    box.wait_for(state="visible")
+    page.keyboard.press("ArrowRight")
+    second = table.locator("a.number").nth(1)
+    page.wait_for_function(
+        "n => n.getAttribute('aria-expanded') === 'true'", arg=second.element_handle()
+    )
+    assert page.locator('a.number[aria-expanded="true"]').count() == 1
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.activeElement.className === 'number-box'")
+    page.keyboard.press("Escape")
+    box.wait_for(state="hidden")
+    assert second.evaluate("n => n === document.activeElement")
+
+
+@pytest.mark.browser
+def test_without_script_a_number_is_a_link_with_a_title(html, browser):
+    context = browser.new_context(java_script_enabled=False)  # which blocks requests for scripts
+    context.set_offline(True)
+    page = context.new_page()
+    page.goto((html / "book/chapters/mnist.html").as_uri())
+    number = page.locator("td a.number").first
+    assert "n = " in number.get_attribute("title")
+    number.click()
+    assert "/book/runs/mnist/" in page.url
+    page.goto((html / "book/runs/index.html").as_uri())
+    assert page.locator("table.runs tbody tr").first.is_visible()
+    context.close()
+
+
+@pytest.mark.browser
+def test_tables_are_offered_as_csv(html, opened):
+    page = opened(1280, accept_downloads=True)
+    page.goto((html / "book/chapters/mnist.html").as_uri())
+    page.locator("td a.number").first.click()  # what it shows is not part of the table
+    page.locator(".number-box").wait_for(state="visible")
+    page.keyboard.press("Escape")
+    with page.expect_download() as download:
+        page.locator("p.csv a").first.click()
+    assert re.fullmatch(r"mnist-[a-z0-9-]+\.csv", download.value.suggested_filename)
+    rows = list(csv.reader(Path(download.value.path()).read_text("utf-8").splitlines()))
+    shown = page.locator("article table").first
+    assert len(rows) == shown.locator("tr").count()
+    assert len({len(row) for row in rows}) == 1
+    header = [text.strip() for text in shown.locator("thead th").all_inner_texts()]
+    assert rows[0] == header
+    assert rows[1][2] == shown.locator("tbody tr").first.locator("td").nth(2).inner_text().replace(
+        "\u00a0", " "
+    )
+
+
+@pytest.mark.browser
+def test_the_runs_sort_and_filter(html, opened):
+    page = opened(1280)
+    page.goto((html / "book/runs/index.html").as_uri() + "?network=ConvNet")
+    rows, count = page.locator("table.runs tbody tr:visible"), page.locator("output")
+    every = page.locator("table.runs tbody tr").count()
+    networks = rows.locator("td:nth-child(4)").all_inner_texts()
+    assert 0 < len(networks) < every and all("ConvNet" in text.split(", ") for text in networks)
+    assert count.inner_text() == f"{len(networks)} of {every} run pages"
+    page.locator("select[name=sparsity]").select_option("0.8")
+    assert set(rows.locator("td:nth-child(6)").all_inner_texts()) == {"0.8"}
+    page.get_by_role("button", name="Show all").click()
+    page.wait_for_function(
+        "n => document.querySelector('output').innerText.startsWith(n)", arg=f"{every} of"
+    )
+    seconds = page.locator("table.runs th").nth(8)
+    for direction, reverse in (("ascending", False), ("descending", True)):
+        seconds.get_by_role("button").focus()
+        page.keyboard.press("Enter")
+        assert seconds.get_attribute("aria-sort") == direction
+        found = [float(text) for text in rows.locator("td:nth-child(9)").all_inner_texts()]
+        assert len(found) == every and found == sorted(found, reverse=reverse)
 
 
 @pytest.mark.browser

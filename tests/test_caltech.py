@@ -1240,3 +1240,9 @@ def test_real_images_are_decoded_as_torchvision_would(monkeypatch):
     with zipfile.ZipFile(archive) as file:
         contents = [file.read(f"{TOP}/{entry.file}") for entry in some]
     assert len(some) == 21 and np.array_equal(load(some), resized(contents))
+
+
+@pytest.mark.parametrize("page", ["README.md", "book/reproduce.md"])
+def test_the_size_of_the_decoded_images_is_as_told(page):
+    size = len(caltech.read_manifest()) * 3 * caltech.SIDE**2
+    assert f"{size / 1e9:.1f} GB" in (paths.ROOT / page).read_text("utf-8")

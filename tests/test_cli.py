@@ -72,6 +72,7 @@ def test_help_teaches(capsys, command):
         "data": ["mnist", "caltech101"],
         "probe": ["probes.json"],
         "collect": ["ARCHIVE", "--unpack", ".tar.gz"],
+        "release": ["NAME", "results/releases/NAME.json"],
         "measure": ["denominators.json", "layouts.json", "benchmark-cpu.json"],
         "": [*cli.COMMANDS, "examples", "--budget", "papermill notebooks/mnist.ipynb out.ipynb"],
     }
@@ -128,8 +129,11 @@ def test_a_sweep_tells_how_many_pages_failed(capsys, monkeypatch):
     status, out, _ = run(capsys, "sweep", "mnist", "--seeds", "99", "--budget", "8m", "--workers=2")
     assert status == 1
     assert re.search(r"^\d+ published, \d+ failed$", out.splitlines()[-1])
-    alone = {"together": 1, "scheduler": None}
+    alone = {"together": 1, "scheduler": None, "train_only": False}
     assert given == [{"workers": 2, "budget": 480.0, **alone}]
+    status, out, _ = run(capsys, "sweep", "mnist", "--seeds", "99", "--train-only")
+    assert status == 1 and given[1]["train_only"]
+    assert re.search(r"stacks trained, \d+ failed; their records wait in results/.partial", out)
 
 
 def test_the_usual_number_of_workers_and_of_trainings_that_run_as_one(capsys, monkeypatch):

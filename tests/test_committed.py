@@ -24,6 +24,7 @@ from sparseconv_lib.study import (
     probe,
     provenance,
     records,
+    releases,
     report,
     report_depth,
     report_invariance,
@@ -82,6 +83,12 @@ def record_problems(root):
     for path in (root / "results").glob("*/**/*"):
         beside = path.with_suffix(".json")
         if path.is_dir() or ".partial" in path.parts or path in record_paths(root):
+            continue
+        if path.parent == root / "results" / "releases" and path.suffix == ".json":
+            try:
+                releases.read(path)
+            except releases.ReleaseError as error:
+                problems.append(str(error))
             continue
         if path.suffix != ".npz" or "-seed0." not in path.name or not beside.exists():
             problems.append(f"{path}: neither a record nor an example beside one")
@@ -276,10 +283,14 @@ def test_nothing_committed_escapes_the_checks():
     for path in (ROOT / "results").rglob("*.json"):
         if ".partial" not in path.parts and path.name not in (
             "probes.json",
+            "sameness.json",
+            "mutation.json",
+            "coverage.json",
             "denominators.json",
             "layouts.json",
             "benchmark-cpu.json",
             "benchmark-cuda.json",
+            "faults.json",
         ):
             assert path in record_paths(ROOT)
     for path in (ROOT / "book" / "runs").rglob("*.ipynb"):

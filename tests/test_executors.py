@@ -1,11 +1,14 @@
 """A sweep on a dask cluster: a real scheduler and two workers, one of which is killed."""
 
+import asyncio
+import concurrent.futures
 import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 from test_sweep import (  # noqa: F401
@@ -35,6 +38,12 @@ def scheduler():
     address = f"tcp://127.0.0.1:{free_port()}"
     host, port = address.removeprefix("tcp://").split(":")
     with running("scheduler", "--host", host, "--port", port, "--no-dashboard", "--no-show"):
+        until = time.monotonic() + 60
+        while time.monotonic() < until:  # it takes a while to listen
+            with contextlib.suppress(ConnectionRefusedError):
+                socket.create_connection((host, int(port))).close()
+                break
+            time.sleep(0.1)
         yield address
 
 
@@ -70,7 +79,7 @@ def workers(address, checkout, threads="1"):
     )
 
 
-def test_a_worker_that_is_killed_while_it_trains_costs_nothing(checkout):
+def test_a_worker_that_is_killed_costs_only_the_training_it_was_at(checkout):
     """Both pages hang at their third training. One worker is killed: a worker does its page again,
     and takes from it what was trained. Every record is whole, and none was made twice."""
     checkout.switch("hang-2")
@@ -116,14 +125,33 @@ def test_workers_with_several_threads_or_other_code_are_refused(checkout, monkey
 
 
 def test_nobody_answers(monkeypatch, tmp_path):
-    monkeypatch.setattr(executors, "PATIENCE", 2)
-    for address in (f"tcp://127.0.0.1:{free_port()}", "nonsense", "tcp://"):
+    for address in (
+        f"tcp://127.0.0.1:{free_port()}",
+        f"tls://127.0.0.1:{free_port()}",
+        "nonsense",
+        "tcp://",
+        "tcp://no.such.host.invalid:8786",
+    ):
+        began = time.monotonic()
         with (
             pytest.raises(ExecutorError, match="start one with `dask scheduler`") as error,
             executors.cluster(address, tmp_path),
         ):
             pass
         assert "\n" not in str(error.value)
+        assert time.monotonic() - began < 10
+
+    async def within_a_loop():  # as in a notebook
+        with executors.cluster(f"tcp://127.0.0.1:{free_port()}", tmp_path):
+            pass
+
+    # In a thread of its own: playwright leaves a running loop in this one.
+    with (
+        pytest.raises(ExecutorError, match="Connection refused"),
+        concurrent.futures.ThreadPoolExecutor(1) as thread,
+    ):
+        thread.submit(lambda: asyncio.run(within_a_loop())).result()
+    monkeypatch.setattr(executors, "PATIENCE", 2)
     with (
         scheduler() as address,
         pytest.raises(ExecutorError, match=f"no worker at {address}; start some with"),

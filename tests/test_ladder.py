@@ -5,10 +5,11 @@ import itertools
 import math
 
 import pytest
+from test_captions import caption
 from test_records import a_record
 from test_report_caltech import cells
 
-from sparseconv_lib.study import ladder, records, report_ladder
+from sparseconv_lib.study import ladder, numbers, records, report_ladder
 from sparseconv_lib.study.grid import EXPERIMENTS
 from sparseconv_lib.study.ladder import CODE, DENSE, FAULTS
 from sparseconv_lib.study.protocol import ParameterError, full_name, preset
@@ -226,18 +227,30 @@ def test_the_waterfall_tells_its_numbers(install):
     assert f"from {100 * (accuracy(CODE, 1)):.1f} %" in html
     assert "train the blocks +13.0" in html  # in order, the other fault of the pair is there
     assert "train the blocks +20.0" in html  # in reverse, it is not
+    assert caption(html).startswith(
+        "The step that gains most, in points: mended in order “train the blocks”, +13.0 (+13.0 to "
+        "+13.0); mended in reverse order “train the blocks”, +20.0 (+20.0 to +20.0). What each"
+    )
+    install(recorded("reduced", 1, ladder.down()))
+    assert caption(report_ladder.waterfall("reduced")).startswith(
+        "The step that gains most, in points: mended in order “train the blocks”, +13.0. What each"
+    )
 
 
 def test_in_words(install):
     install(recorded("reduced", 3))
-    told = report_ladder.in_words("reduced").replace("\u00a0", " ")
+    told = numbers.plain(report_ladder.in_words("reduced")).replace("\u00a0", " ")
     gap = sum(accuracy(DENSE, s) - accuracy(CODE, s) for s in range(3)) / 3
     assert f"a gap of +{100 * gap:.1f} (" in told
     assert "16 of the ladder's 16 networks have been trained" in told and "n = 3" in told
     assert "the residual blocks are not trained: +13.0 (" in told
+    short = numbers.plain(report_ladder.in_short("reduced")).replace("\u00a0", " ")
+    assert f"ahead of the source's sparse one by +{100 * gap:.1f} (" in short
+    assert "the residual blocks are not trained: +13.0 (" in short and "n = 3" in short
 
 
 def test_what_has_not_been_run_says_so(install):
+    assert report_ladder.in_short("reduced") == ""  # and the page that quotes it says nothing
     assert "0 of the ladder's 16 networks" in report_ladder.in_words("reduced")
     for told in (
         report_ladder.alone_table("reduced"),

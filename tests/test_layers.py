@@ -6,6 +6,7 @@ import functools
 import inspect
 import io
 import pickle
+import re
 import shutil
 
 import oracle
@@ -229,6 +230,17 @@ def test_the_count_is_exact_beyond_256_taps_in_bfloat16(autocast):
     assert not torch.equal((1 / n.bfloat16().float()).bfloat16(), expected)  # it could fail
 
 
+def test_autocast_can_be_left():
+    """By the count, which on a GPU is a convolution that autocast would do in half precision."""
+    x = torch.zeros(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        with layers._without_autocast(x):
+            assert not torch.is_autocast_enabled("cpu")
+        assert torch.is_autocast_enabled("cpu")
+    with layers._without_autocast(x):
+        assert not torch.is_autocast_enabled("cpu")
+
+
 def test_autocast_gives_its_own_dtype_near_the_exact_result():
     x, mask = rand(2, 8, 9, 9, dtype=torch.float32), holes(2, 1, 9, 9)
     conv = SparseConv2d(8, 8, 3, padding=1)
@@ -368,8 +380,26 @@ def test_a_layer_passes_all_that_it_was_given():
             scale=scale,
         )
         torch.testing.assert_close(conv(x, mask), tuple(map(tensor, expected)))
-    kept = SparseConv2d(4, 6, 3, padding=1, mask_update="keep", dtype=torch.float64)
-    assert torch.equal(kept(x, mask)[1], mask)
+    for scale in SCALES:
+        kept, dilated = (
+            SparseConv2d(4, 6, 3, padding=1, mask_update=update, scale=scale, dtype=torch.float64)
+            for update in ("keep", "dilate")
+        )
+        dilated.load_state_dict(kept.state_dict())
+        assert torch.equal(kept(x, mask)[0], dilated(x, mask)[0])
+        assert torch.equal(kept(x, mask)[1], mask)
+
+
+@pytest.mark.parametrize("update", ["dilate", "keep"])
+@pytest.mark.parametrize("scale", SCALES)
+def test_shapes_without_numbers(scale, update):
+    """On the device "meta", as tools that count operations use it; masked as on a GPU."""
+    conv = SparseConv2d(3, 6, 3, padding=1, device="meta", scale=scale, mask_update=update)
+    assert conv.weight.device.type == conv.bias.device.type == "meta"
+    mask = torch.ones(2, 1, 5, 7, dtype=torch.bool, device="meta")
+    y, new_mask = conv(torch.ones(2, 3, 5, 7, device="meta"), mask)
+    assert (y.shape, new_mask.shape) == ((2, 6, 5, 7), (2, 1, 5, 7))
+    assert (y.dtype, new_mask.dtype) == (torch.float32, torch.bool)
 
 
 def test_copies_compute_the_same():
@@ -415,6 +445,7 @@ def test_compiled_without_a_graph_break_it_gives_the_same(backend):
     x, mask = rand(2, 3, 8, 8, dtype=torch.float32), holes(2, 1, 8, 8, dtype=torch.float32)
     x[0, :, mask[0, 0] == 0] = NAN
     mask[1] = 0
+    x.requires_grad_()  # as behind another layer
     # Kept, the mask comes back as it is; aot_eager is cheap enough to try that too.
     for update in ("dilate", "keep") if backend == "aot_eager" else ("dilate",):
         eager = SparseConv2d(3, 4, 3, padding=1, mask_update=update)
@@ -423,10 +454,12 @@ def test_compiled_without_a_graph_break_it_gives_the_same(backend):
         compiled = torch.compile(twin, backend=backend, fullgraph=True)
         for conv in (eager, compiled):
             y, new_mask = conv(x, mask)
+            (gradient,) = torch.autograd.grad(y.square().sum(), x, retain_graph=True)
             y.square().sum().backward()
             if conv is eager:
-                expected, expected_mask = y.detach(), new_mask
+                expected, expected_mask, expected_gradient = y.detach(), new_mask, gradient
         torch.testing.assert_close(y.detach(), expected)
+        torch.testing.assert_close(gradient, expected_gradient)
         assert torch.equal(new_mask, expected_mask)
         assert torch.equal(y[1], eager.bias.view(-1, 1, 1).expand_as(y[1]))
         torch.testing.assert_close(twin.weight.grad, eager.weight.grad)
@@ -475,7 +508,11 @@ def test_unknown_options_raise(option, value, known):
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 def test_only_zero_padding_is_known(mode):
-    with pytest.raises(ValueError, match=f"padding_mode is '{mode}'; .* 'zeros'.* pad the image"):
+    message = (
+        f"^padding_mode is '{mode}'; SparseConv2d knows only 'zeros', which pads with missing "
+        "pixels: pad the image and its mask yourself for another mode$"
+    )
+    with pytest.raises(ValueError, match=message):
         SparseConv2d(1, 1, 3, padding=1, padding_mode=mode)
 
 
@@ -483,8 +520,28 @@ def test_only_zero_padding_is_known(mode):
 @pytest.mark.parametrize("shape", [dict(padding=0), dict(padding=1, stride=2), dict(padding=3)])
 def test_a_mask_can_only_be_kept_where_the_size_is(shape, scale):
     conv = SparseConv2d(1, 1, 3, **shape, scale=scale, mask_update="keep")
-    with pytest.raises(ValueError, match=r"'keep'.*stride 1 and padding 'same', or 'dilate'"):
-        conv(torch.ones(1, 1, 8, 8), torch.ones(1, 1, 8, 8))
+    size = tuple(nn.Conv2d(1, 1, 3, **shape)(torch.ones(1, 1, 8, 9)).shape[2:])
+    message = re.escape(
+        "mask_update='keep' needs an output as large as its input, but (8, 9) "
+        f"became {size}; use stride 1 and padding 'same', or 'dilate'"
+    )
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        conv(torch.ones(1, 1, 8, 9), torch.ones(1, 1, 8, 9))
+
+
+@pytest.mark.parametrize("update", ["dilate", "keep"])
+@pytest.mark.parametrize("scale", SCALES)
+def test_pixels_are_counted_only_where_the_count_is_used(scale, update, monkeypatch):
+    counted = []
+
+    def count(*arguments):
+        counted.append(arguments)
+        return count_observed(*arguments)
+
+    monkeypatch.setattr(layers, "count_observed", count)
+    x, mask = rand(1, 2, 6, 6), holes(1, 1, 6, 6)
+    sparse_conv2d(x, mask, rand(3, 2, 3, 3), padding=1, scale=scale, mask_update=update)
+    assert len(counted) == (scale != "none" or update == "dilate")
 
 
 # Transforms -----------------------------------------------------------------------------------
@@ -513,13 +570,14 @@ def test_gradients_of_gradients_batches_of_gradients_and_forward_mode():
 @pytest.mark.parametrize("which", [0, 1, 2, 3])
 def test_vmap_over_each_argument_alone(which):
     arguments = list(a_layer(torch.float32))
-    others = torch.stack([arguments[which], arguments[which].flip(0)])
-    dims = [0 if i == which else None for i in range(4)]
+    several = arguments[which], arguments[which].flip(0), arguments[which].roll(1, -1)
+    others = torch.stack(several, 1)
+    dims = [1 if i == which else None for i in range(4)]
     layer = functools.partial(sparse_conv2d, padding=1)
     found, masks = torch.vmap(layer, tuple(dims))(
         *arguments[:which], others, *arguments[which + 1 :]
     )
-    for i, one in enumerate(others):
+    for i, one in enumerate(several):
         arguments[which] = one
         y, new = layer(*arguments)
         assert torch.allclose(found[i], y, atol=1e-5) and torch.equal(masks[i], new)
@@ -550,13 +608,60 @@ def test_counts_are_those_of_a_convolution_of_ones(kernel, stride, padding, dila
     expected = F.conv2d(observed.float(), torch.ones(1, 1, *size), None, stride, padding, dilation)
     found = count_observed(observed, size, stride, padding, dilation)
     assert torch.equal(found.float(), expected)
+    plain = F.conv2d(observed.float(), torch.ones(1, 1, *size))
+    assert torch.equal(count_observed(observed, size).float(), plain)
+
+
+def test_counts_where_a_byte_would_not_hold_them():
+    for height, width in ((16, 16), (300, 1), (1, 300)):
+        observed = torch.ones(1, 1, height, width, dtype=torch.bool)
+        assert count_observed(observed, (height, width)).item() == height * width
+
+
+def test_counts_by_convolution_have_the_same_shape():
+    """As elsewhere than on a CPU; here without numbers."""
+    observed = torch.ones(2, 1, 21, 20, dtype=torch.bool)
+    for arguments in (((5, 5),), ((3, 2), (2, 1), (1, 2), (2, 3)), ((3, 3), 1, "same", 2)):
+        expected = count_observed(observed, *arguments)
+        assert count_observed(observed.to("meta"), *arguments).shape == expected.shape
+
+
+@pytest.mark.parametrize("upstream", [1.0, -1.0, INF, -INF, NAN])
+def test_a_compiler_sees_the_same_numbers_and_gradients(upstream, monkeypatch):
+    """Also where training overflows: what is missing has no gradient, not even then."""
+    x, mask, weight, bias = a_layer()
+    x[:, :, 0] = torch.nan
+    mask[:, :, 0] = 0
+
+    def results():
+        leaf = x.clone().requires_grad_()
+        y, new_mask = sparse_conv2d(leaf, mask, weight, bias, padding=1)
+        y.backward(torch.full_like(y, upstream))
+        return y, new_mask, leaf.grad, leaf.grad.signbit()
+
+    here = results()
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    for a, b in zip(here, results(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0, equal_nan=True)
+    missing = (mask == 0).expand_as(x)
+    assert (here[2][missing] == 0).all() and not here[3][missing].any()
 
 
 def test_a_pooling_that_does_not_fit_is_refused():
-    for kernel in (5, (5, 1), (1, 5), (4, 1), 4):
-        with pytest.raises(ValueError, match="does not fit into 3 x 3"):
+    for kernel in (5, (5, 1), (1, 5), (4, 1), (1, 4), 4):
+        height, width = kernel if isinstance(kernel, tuple) else (kernel, kernel)
+        message = (
+            f"^a window of {height} x {width} pixels does not fit into 3 x 3, padding included; "
+            "use a smaller kernel, or more padding$"
+        )
+        with pytest.raises(ValueError, match=message):
             max_pool_mask(torch.ones(2, 1, 3, 3), kernel)
-    with pytest.raises(ValueError, match="at most half"):
-        max_pool_mask(torch.ones(2, 1, 9, 9), 2, padding=2)
-    with pytest.raises(ValueError, match=r"it must be \(N, 1, H, W\)"):
-        max_pool_mask(torch.ones(1, 9, 9), 2)
+    for padding in (2, (2, 0), (0, 2), -1, (0, -1)):
+        with pytest.raises(ValueError, match="at most half of 2"):
+            max_pool_mask(torch.ones(2, 1, 9, 9), 2, padding=padding)
+    for shape in ((1, 9, 9), (1, 2, 9, 9)):
+        with pytest.raises(ValueError, match=r"it must be \(N, 1, H, W\)"):
+            max_pool_mask(torch.ones(shape), 2)
+    for kernel in (0, (0, 1), (1, -1)):
+        with pytest.raises(ValueError, match="kernel_size is .*; it must be at least 1"):
+            max_pool_mask(torch.ones(2, 1, 9, 9), kernel)

@@ -122,6 +122,24 @@ def test_block_fields_are_squares_on_a_shifted_grid(block):
         assert len(grids) == block**2
 
 
+@pytest.mark.parametrize("height, width, block", [(10, 13, 4), (8, 8, 4), (5, 7, 3), (3, 3, 9)])
+def test_block_fields_are_drawn_as_records_remember(height, width, block):
+    """By loops over the numbers of one draw: other draws would be other masks of the same seed."""
+    rows, columns = math.ceil(height / block) + 1, math.ceil(width / block) + 1
+    draws = torch.rand(3, rows * columns + 2, generator=seeded(4)).tolist()
+    field = block_field(3, height, width, seeded(4), block)
+    for image, numbers in zip(field[:, 0].tolist(), draws, strict=True):
+        *squares, down, right = numbers
+        for i in range(height):
+            for j in range(width):
+                square = (i + int(down * block)) // block * columns + (
+                    j + int(right * block)
+                ) // block
+                assert image[i][j] == squares[square]
+    if block == 4:  # which is what nobody has to ask for
+        assert torch.equal(field, block_field(3, height, width, seeded(4)))
+
+
 def test_a_block_without_a_side_raises():
     with pytest.raises(ValueError, match=r"block is 0; give the side of a square.* at least 1"):
         block_field(1, 4, 4, seeded(), block=0)

@@ -22,11 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparseconv_lib.networks import NETWORKS
-from sparseconv_lib.study import data, records
+from sparseconv_lib.study import data, paths, records
 from sparseconv_lib.study.grid import Page
 from sparseconv_lib.study.paths import RESULTS
 from sparseconv_lib.study.protocol import PRESETS, ParameterError, preset
 from sparseconv_lib.study.records import Key, Record, RecordError
+from sparseconv_lib.study.traced import behind
 
 MNIST_IDENTITY = data._identity(list(data.MNIST_SHA256.values()))
 
@@ -94,16 +95,24 @@ def seven_digits(value):
     return [seven_digits(item) for item in value] if isinstance(value, list) else value
 
 
+@pytest.mark.parametrize(
+    "sparsity, name",
+    [(0.0, "0.00"), (0.5, "0.50"), (0.95, "0.95"), (0.125, "0.125"), (0.333333, "0.333333")],
+)
+def test_a_sparsity_in_names_has_two_digits_or_as_many_as_it_needs(sparsity, name):
+    assert records.sparsity_in_names(sparsity) == name
+
+
 ANSWERS = [True] * 6 + [False] * 5  # to 11 test images: two bytes, five bits of them unused
 
 
-def with_answers(bits=ANSWERS, accuracy=0.5454545, sparsity="0.5", text=None):
-    """The content of a record that keeps its answers to 11 test images, as packed by hand."""
+def with_answers(bits=ANSWERS, accuracy=0.5454545, sparsity="0.5", text=None, images=11):
+    """The content of a record that keeps its answers to its test images, as packed by hand."""
     padded = "".join("01"[bit] for bit in bits).ljust(-(-len(bits) // 8) * 8, "0")
     packed = bytes(int(padded[i : i + 8], 2) for i in range(0, len(padded), 8))
     return a_record(
         accuracy={"0.5": accuracy},
-        images={"train": 20, "test": 11},
+        images={"train": 20, "test": images},
         correct={sparsity: text or base64.b64encode(packed).decode()},
     ).content
 
@@ -122,6 +131,9 @@ def test_answers_that_fit_their_record(tmp_path):
         (with_answers(accuracy=0.6363636), "correct/0.5 has a mean of 0.5454545, but the accuracy"),
         (with_answers(sparsity="0.3"), "correct/0.3 has no accuracy beside it"),
         (with_answers(text="Zm9vYg="), "padding"),
+        (with_answers(text=with_answers()["correct"]["0.5"].replace("=", "!=")), "match"),
+        (with_answers(text=with_answers()["correct"]["0.5"] + "\n"), "Excess data"),
+        (with_answers([True] * 4 + [False] * 4, 0.5625, images=8), "has a mean of 0.5, but"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -450,6 +462,41 @@ def test_a_malformed_record_is_refused(tmp_path, content, field):
         records.load("mnist", folder=tmp_path)
 
 
+@pytest.mark.parametrize("version", [records.VERSION + 1, 10**20])
+def test_a_record_of_a_newer_version_is_told_as_such(tmp_path, version):
+    content = {**a_record().content, "version": version, "more": "than we know"}
+    with pytest.raises(RecordError, match=f"of version {version}, newer than this code's"):
+        records.read(write_content(tmp_path, content))
+
+
+@pytest.mark.parametrize("version", [0, -1, True, None, "1", 1.5, [1]])
+def test_a_record_of_no_version_is_refused(tmp_path, version):
+    content = {**a_record().content, "version": version}
+    if version is True:  # which JSON does not take for 1
+        assert json.dumps(content).count("true")
+    with pytest.raises(RecordError):
+        records.read(write_content(tmp_path, content))
+
+
+@pytest.mark.parametrize("to, refused", [({"block": 1.2}, True), ({"block": 1.0}, False)])
+def test_no_accuracy_is_above_1_with_masks_of_another_kind_either(tmp_path, to, refused):
+    path = write_content(tmp_path, changed("other_masks", to=to))
+    if refused:
+        with pytest.raises(RecordError, match=": an accuracy is above 1;"):
+            records.read(path)
+    else:
+        assert records.read(path).content["other_masks"] == to
+
+
+@pytest.mark.parametrize("field", ["epochs", "candidates"])
+def test_a_network_has_epochs_and_candidates(field):
+    content = changed(field, to=[])
+    with pytest.raises(
+        RecordError, match=": networks have epochs and candidates, and nothing else has;"
+    ):
+        records.validated(content, "it")
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -505,7 +552,122 @@ def test_what_is_not_there_or_no_text_is_a_record_error(tmp_path):
     one_line(error, path)
 
 
+def test_what_is_wrong_is_told_in_full_and_long_values_are_cut(tmp_path):
+    for content, told in (
+        ([], ": the file: [] is not of type 'object'; "),
+        (changed("network", to="x" * 500), f": network: '{'x' * 119}; "),
+        (changed("accuracy", "0.5", to=math.nan), "(NaN is not a number); "),
+    ):
+        path = write_content(tmp_path, content)
+        with pytest.raises(RecordError) as error:
+            records.read(path)
+        assert told in one_line(error, path)
+
+
+def test_a_record_of_pixels_is_judged_by_its_error(tmp_path):
+    path = sorted((RESULTS / "depth").glob("*/*.json"))[0]
+    record = records.read(path)
+    assert record.protocol.objective != "classify" and "accuracy" not in record.content
+    assert record.error == record.content["error"][f"{record.key.sparsity:g}"]
+    assert behind([record.error, record.error_at(record.key.sparsity)]) == {record.key}
+    for q, error in record.content["error_missing"].items():
+        missing = record.error_at(float(q), missing_only=True)
+        assert missing == error and behind([missing]) == {record.key}
+    content = json.loads(json.dumps(record.content))
+    del content["error"][f"{record.key.sparsity:g}"]
+    content["error"]["0.123"] = 1.0
+    with pytest.raises(RecordError, match="KeyError"):
+        records.validated(content, "it")
+
+
+def test_a_record_is_found_where_there_is_one(tmp_path):
+    key = a_record().key
+    assert records.find(key, tmp_path) is None
+    path = records.write(a_record(), tmp_path)
+    assert records.find(key, tmp_path) == a_record()
+    path.write_text("{")
+    with pytest.raises(RecordError):
+        records.find(key, tmp_path)
+
+
+def test_what_a_record_gives_remembers_the_record():
+    record = a_record(other_statistics={"batch": {"0.5": 0.25}})
+    for value in (record.accuracy, *record.with_statistics("batch").values()):
+        assert behind([value]) == {record.key}
+    assert record.correct_at(0.5) is None
+    kept = Record(with_answers())
+    assert kept.correct_at(0.5).dtype == bool and kept.correct_at(0.3) is None
+
+
+def test_answers_to_three_bytes_of_images(tmp_path):
+    content = with_answers()
+    content["images"]["test"] = 17
+    content["accuracy"]["0.5"] = 1.0
+    content["correct"]["0.5"] = base64.b64encode(b"\xff\xff\x80").decode()
+    assert records.read(write_content(tmp_path, content)).correct_at(0.5).tolist() == [True] * 17
+
+
+def test_a_file_is_its_content_in_readable_lines(tmp_path):
+    record = a_record()
+    record.content["provenance"]["device"] = "Prozessor für Prüfungen"
+    path = records.write(record, tmp_path)
+    text = json.dumps(seven_digits(record.content), indent=1, ensure_ascii=False) + "\n"
+    assert path.read_bytes() == text.encode()
+
+
+def test_a_quick_run_writes_nothing_among_what_is_published(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "QUICKLY", True)
+    monkeypatch.setattr(paths, "PUBLISHED", (tmp_path,))
+    with pytest.raises(RuntimeError, match="is published"):
+        records.write(a_record(), tmp_path)
+    assert files(tmp_path) == []
+
+
+def test_a_file_that_cannot_be_begun_is_the_error_of_the_disk(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise PermissionError(errno.EACCES, "not here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        with pytest.raises(PermissionError, match="not here"):
+            records.write(a_record(), tmp_path)
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP])
+def test_a_file_system_without_links(tmp_path, monkeypatch, number):
+    def fail(*_):
+        raise OSError(number, "no links here")
+
+    monkeypatch.setattr(os, "link", fail)
+    path = records.write(a_record(), tmp_path)
+    assert records.read(path) == a_record() and files(tmp_path) == [path]
+    with pytest.raises(FileExistsError, match="none is rewritten") as error:
+        records.write(a_record(curve=[1.0]), tmp_path)
+    assert error.value.__cause__.args == (path,)
+    assert records.read(path) == a_record() and files(tmp_path) == [path]
+
+
 # What the fields mean
+
+
+def test_an_object_asks_for_what_is_not_optional_and_for_nothing_else():
+    field = records._field("number", "a number", minimum=0, optional=True)
+    assert field == {"type": "number", "description": "a number", "minimum": 0, "optional": True}
+    assert records._object("both", a=records._field("string", "a text"), b=field) == {
+        "type": "object",
+        "description": "both",
+        "properties": {
+            "a": {"type": "string", "description": "a text"},
+            "b": {"type": "number", "description": "a number", "minimum": 0},
+        },
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+
+
+def test_the_readme_is_what_the_module_says():
+    assert (RESULTS / "README.md").read_text("utf-8") == records.describe()
 
 
 def fields(schema, prefix=""):

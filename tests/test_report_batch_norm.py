@@ -115,7 +115,9 @@ def test_a_training_that_diverged_is_not_one_that_stood_still(recorded):
 def test_the_figure_has_a_line_for_each_first_seed(recorded, monkeypatch):
     drawn = {}
     monkeypatch.setattr(
-        report.figures, "as_html", lambda figure, caption, alt: drawn.update(f=figure, alt=alt)
+        report.figures,
+        "pictures",
+        lambda panels, caption: drawn.update(panels=panels, caption=caption),
     )
     recorded(
         training(LONG, 0, [2.3] * 200, [0.11] * 10),
@@ -124,15 +126,24 @@ def test_the_figure_has_a_line_for_each_first_seed(recorded, monkeypatch):
         training(CLAIM, 0, FLAT, [0.1, 0.1]),  # batches of 4
     )
     report.figure()
-    panels = drawn["f"].axes
+    panels = [axis for figure, _ in drawn["panels"] for axis in figure.axes]
     assert [axis.get_title() for axis in panels] == ["learning rate 0.001", "learning rate 0.01"]
     curves = [[len(line.get_xdata()) for line in axis.lines] for axis in panels]
     assert curves == [[40, 2], [40, 2]]  # two epochs, and the line of a guess
-    (legend,) = drawn["f"].legends
+    assert drawn["panels"][0][0].legends == []
+    (legend,) = drawn["panels"][-1][0].legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "1/Σ, no BatchNorm", "1/Σ, BatchNorm"
     ]  # fmt: skip
-    assert "no BatchNorm, rate 0.001: 2.30" in drawn["alt"]
+    assert "rate 0.001; where each line ends: 1/Σ, no BatchNorm 2.30" in drawn["panels"][0][1]
+    assert drawn["caption"].startswith(
+        "Losses that fall below 2.2 nats within 2 epochs: without BatchNorm 0 of 1, with BatchNorm "
+        "1 of 1. Training loss"
+    )
+    # What moves in the third epoch is not in the figure.
+    recorded(training(LONG, 0, [2.3] * 50 + [1.0] * 150, [0.11] * 10))
+    report.figure()
+    assert "epochs: without BatchNorm 0 of 1. " in drawn["caption"]
 
 
 def test_before_any_run(recorded):

@@ -8,11 +8,13 @@ import re
 import numpy as np
 import pytest
 import torch
+from test_captions import caption
 from test_records import a_record
 
 from sparseconv_lib.study import (
     caltech,
     figures,
+    numbers,
     provenance,
     readme,
     records,
@@ -103,7 +105,8 @@ def test_with_nothing_run_everything_says_so(recorded):
     for text in told:
         assert re.search(r"[Nn]ot(hing)? (has )?(been )?(run|trained)|has been run yet", text), text
     assert all(
-        row["ours, by seed"] == "not run" for row in cells(report_caltech.noise_table("fair"))
+        row["ours, by training seed"] == "not run"
+        for row in cells(report_caltech.noise_table("fair"))
     )
     assert {row["difference"] for row in cells(report_caltech.scaling_table())} == {"–"}
 
@@ -137,7 +140,7 @@ def test_differences_are_told_by_seed_and_by_image(recorded):
     recorded(*found)
     (row,) = (r for r in cells(report_caltech.noise_table("as_written")) if r["p"] == "0.5")
     mean = 100 * (kept.mean() - plain.mean())
-    assert row["ours, by seed"] == f"{mean:+.2f}, n = 1 †".replace("-", "−")
+    assert row["ours, by training seed"] == f"{mean:+.2f}, n = 1 †".replace("-", "−")
     # The interval of a paired difference of proportions, from the two kinds of disagreement.
     b, c, n = (kept & ~plain).sum(), (plain & ~kept).sum(), 1736
     half = 1.96 * 100 * np.sqrt(b + c - (b - c) ** 2 / n) / n
@@ -149,18 +152,41 @@ def test_differences_are_told_by_seed_and_by_image(recorded):
     more += [a_caltech_record(KEPT, 0.5, 1, correct=np.roll(kept, 3) & plain)]
     recorded(*found, *more)
     (row,) = (r for r in cells(report_caltech.noise_table("as_written")) if r["p"] == "0.5")
-    assert " to " in row["ours, by seed"] and "n = 1" not in row["ours, by seed"]
+    assert " to " in row["ours, by training seed"] and "n = 1" not in row["ours, by training seed"]
 
 
 def test_the_answer_names_n_and_the_points_lost(recorded):
     found = [a_caltech_record(n, p) for n in SOURCE_NETWORKS for p in (0.0, 0.8)]
     recorded(*found)
-    told = report_caltech.in_words("as_written")
+    told = numbers.plain(report_caltech.in_words("as_written"))
     assert "on whole images" in told and "with 80 % of the pixels missing" in told
     assert "n = 1" in told
     assert "with 50 %" not in told
     whole, masked = (np.mean(np.arange(1736) % 10 < 6 - 2 * p) for p in (0.0, 0.8))
     assert f"ConvNet {100 * (whole - masked):.1f} (n = 1)" in told
+
+
+def test_the_short_answer_is_that_of_the_protocol_by_which_table_4_is_judged(recorded):
+    assert report_caltech.in_short() == (
+        "On Caltech-101 nothing has been trained yet under as_written, split=by_seed."
+    )
+    found = [
+        a_caltech_record(network, p, seed, report_caltech.BY_SEED, np.arange(1736) < right)
+        for network, rights in ((PLAIN, (868, 885, 902)), (KEPT, (830, 840, 850)))
+        for p in (0.05, 0.8)
+        for seed, right in enumerate(rights)
+    ]
+    recorded(*found, a_caltech_record(KEPT, 0.5), a_caltech_record(PLAIN, 0.5))
+    assert report_caltech.in_short() == (
+        "On Caltech-101, under as_written, split=by_seed: by single 95 % intervals, against "
+        "ConvNet, SparseConvNet-kept is worse at every p. (Tried at p = 0.05 and 0.8; n = 3.)"
+    )
+    table = cells(report.source_table("caltech", report_caltech.BY_SEED, "caltech-table-4"))
+    assert {row["p"]: row["n"] for row in table}["0.8"] == "3"
+    assert len(table) == 10 and table[0]["ConvNet"].startswith("50.98")
+    assert report_caltech.noise_in_words().startswith(
+        report_caltech.noise_in_short().removesuffix(".")
+    )
 
 
 def test_accuracy_by_class_is_counted_on_that_classes_images(recorded):
@@ -186,7 +212,7 @@ def test_accuracy_by_class_is_counted_on_that_classes_images(recorded):
         101,
     ]
     assert sum(int(r["test images"].replace(",", "")) for r in sizes) == 2 * 1736
-    told = report_classes.errors_in_words("as_written")
+    told = numbers.plain(report_classes.errors_in_words("as_written"))
     _, counts = np.unique(LABELS, return_counts=True)
     share = np.sort(counts)[-4:].sum() / 1736
     assert told.startswith(
@@ -352,13 +378,13 @@ def test_the_data_are_told_as_they_are_counted_and_as_the_protocol_uses_them():
 
 
 def test_the_time_of_a_training_is_that_of_the_records(recorded):
-    assert "has not been recorded" in report_caltech.minutes_in_words()
+    assert "has not been recorded" in report.time_in_words("caltech", "as_written")
     found = [a_caltech_record(PLAIN, p, 0) for p in (0.0, 0.5, 0.8)]
     for record, seconds in zip(found, (600, 1234, 90), strict=True):
         record.content["provenance"]["seconds"] = seconds
     found[2].content["provenance"]["versions"]["cuda"] = "13.0"  # not on a CPU
     recorded(*found)
-    told = report_caltech.minutes_in_words()
+    told = report.time_in_words("caltech", "as_written")
     assert told.startswith("10 to 21 minutes (2 trainings of 10 epochs, an invented processor")
 
 
@@ -389,13 +415,13 @@ def test_every_page_of_the_grid_has_its_own_name_and_every_training_one_page():
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that were drawn, as matplotlib has them."""
-    found, as_html = [], figures.as_html
+    found, pictures = [], figures.pictures
 
-    def spy(figure, *texts):
-        found.append(figure)
-        return as_html(figure, *texts)
+    def spy(panels, *texts):
+        found.extend(figure for figure, _ in panels)
+        return pictures(panels, *texts)
 
-    monkeypatch.setattr(figures, "as_html", spy)
+    monkeypatch.setattr(figures, "pictures", spy)
     return found
 
 
@@ -419,7 +445,11 @@ def test_the_figure_of_epochs_shows_the_mean_curves(recorded, drawn):
         a_caltech_record(PLAIN, 0.8, 0, epochs=epochs(10, 0.1)),
     )
     text = report_caltech.epochs_figure()
-    assert "50 epochs end at 88.2 %, n = 1; 10 epochs end at 63.0 %, n = 2" in text
+    assert caption(text).startswith(
+        "After 50 epochs ConvNet recognises 88.2 % of the test images and 50.0 % of those it trains"
+        " on, n = 1; after 10 epochs ConvNet recognises 63.0 % of the test images and 50.0 % of "
+        "those it trains on, n = 2. Accuracy on whole images"
+    )
     assert "not been run" not in text
     shown = lines(drawn[0].axes[0])
     assert shown["test, 10 epochs"][0].tolist() == list(range(1, 11))
@@ -438,13 +468,34 @@ def test_the_figure_of_classes_shows_each_class_at_its_size(recorded, drawn):
     def accuracy(cell, name):
         return 100 * bits[cell][name == LABELS].mean()
 
-    for axis, network in zip(drawn[0].axes, SOURCE_NETWORKS, strict=True):
+    for figure, network in zip(drawn, SOURCE_NETWORKS, strict=True):
+        (axis,) = figure.axes
         assert axis.get_title() == network
         for p in (0.0, 0.8):
             x, y = lines(axis)[f"p = {p:g}"]
             assert x.tolist() == [TRAIN[name] for name in names]
             assert y == pytest.approx([accuracy((network, p), name) for name in names])
-    assert "each of the 101 classes" in text
+    few, many = (
+        [n for n in names if low <= TRAIN[n] <= high] for low, high in ((25, 38), (348, 640))
+    )
+    assert (len(few), len(many)) == (32, 4)
+    mean = {
+        (cell, i): np.mean([accuracy(cell, name) for name in group])
+        for cell in BOTH
+        for i, group in enumerate((few, many))
+    }
+    moved = [
+        " and ".join(
+            f"from {mean[(network, 0.0), i]:.0f} to {mean[(network, 0.8), i]:.0f} % ({network})"
+            for network in SOURCE_NETWORKS
+        )
+        for i in (0, 1)
+    ]
+    assert caption(text).startswith(
+        "As pixels go missing mean accuracies move, in classes of 25 to 38 training images "
+        f"{moved[0]}; in classes of 348 to 640 training images {moved[1]}. Accuracy of each of the "
+        "101 classes"
+    )
     for network, p in BOTH:
         largest = [accuracy((network, p), name) for name, _ in TRAIN.most_common(4)]
         told = f"at p = {p:g} classes of 348 to 640 images lie at {min(largest):.0f} to "
@@ -453,7 +504,7 @@ def test_the_figure_of_classes_shows_each_class_at_its_size(recorded, drawn):
 
 def test_the_figure_of_compounding_shows_what_is_left(drawn):
     text = report_caltech.compounding_figure()
-    named, real = (lines(axis) for axis in drawn[0].axes)
+    named, real = (lines(figure.axes[0]) for figure in drawn)
     sparsities, printed = named["its notebook"]
     assert sparsities == pytest.approx(np.arange(20) / 20)
     assert printed[[0, 18]] == pytest.approx([62.615, 4.378], abs=1e-3)
@@ -463,3 +514,9 @@ def test_the_figure_of_compounding_shows_what_is_left(drawn):
     assert kept == pytest.approx([95, 90, 80, 70, 60, 50, 40, 30, 20, 10])
     assert table[[0, 5, 9]] == pytest.approx([63.42, 55.01, 51.67])
     assert "<img" in text and "what compounding masks leave" in text
+    below = table - printed[[1, *range(2, 19, 2)]]
+    assert below.argmax() == 8  # p = 0.8
+    assert caption(text).startswith(
+        f"At p = 0.8 the source's notebook printed {below[8]:.1f} points less than its Table 4 has,"
+        f" with {left[16]:.2g} % of the pixels left instead of 20 %. The source's"
+    )

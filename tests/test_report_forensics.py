@@ -1,9 +1,11 @@
 """The chapter on the source's first numbers: its tables say what the records say."""
 
 import itertools
+import re
 
 import pytest
 from bs4 import BeautifulSoup
+from test_captions import caption
 from test_forensics import CELLS, everything, seeds
 from test_records import a_record
 
@@ -54,8 +56,12 @@ def test_settings_are_told_with_their_verdicts():
     assert "rules out each of the 7 settings judged (1 more wait for seeds). The nearest is" in told
     nothing = report_forensics.settings_in_words({})
     assert nothing.count("no setting has been judged yet") == 2
-    assert "<figure" in report_forensics.settings_figure(measured)
+    assert caption(report_forensics.settings_figure(measured)).startswith(
+        "Of the settings judged, 6 of 7 could have made Table 3 and 0 of 7 the curve that ACC "
+        "printed. Where one more run"
+    )
     assert "trained often enough yet" in report_forensics.settings_figure({})
+    assert report_forensics.settings_in_short({}) == "No setting has been judged yet."
 
 
 def test_costs_are_told_in_points_with_intervals():
@@ -75,6 +81,9 @@ def test_costs_are_told_in_points_with_intervals():
     told = report_forensics.costs_in_words(measured, 0.8).replace("\u00a0", " ")
     assert "ConvNet: batches of 64 instead of 4 −2.33 (−3.8 to −0.9); " in told  # dearest first
     assert "no line has been trained" in report_forensics.costs_in_words({}, 0.8)
+    told = report_forensics.costs_in_short(measured, 0.8).replace("\u00a0", " ")
+    assert "ConvNet: batches of 64 instead of 4 −2.33 (−3.8 to −0.9)." in told
+    assert "eval()" not in told  # the dearest line alone
 
 
 def gap_cells(kept=(0.82, 0.83, 0.842)):
@@ -99,7 +108,7 @@ def test_the_gap_is_split_into_the_masks_rule_and_the_rest():
     assert row["left, mask dilated"].startswith("+1.97 (")
     assert row["share"] == "75%"
     told = report_forensics.mask_in_words(measured, 0.9).replace("\u00a0", " ")
-    assert "7.9 points worse (" in told and "2.0 points worse (" in told and "+5.97 (" in told
+    assert "7.9 points worse (" in told and "2.0 points worse (" in told and "+6.0 (" in told
     written = {**measured, AS_WRITTEN: measured[AS_CODED]}
     assert rows(report_forensics.mask_table(written))[1]["the source's gap"] == "+2.81"  # Table 3
 
@@ -119,22 +128,28 @@ def test_a_gap_that_is_not_shown_has_no_share_and_may_be_negative():
 def test_the_figures_show_what_they_are_given(monkeypatch):
     drawn = []
     monkeypatch.setattr(
-        report_forensics.figures, "as_html", lambda figure, caption, alt: drawn.append(figure)
+        report_forensics.figures, "pictures", lambda panels, *_: drawn.extend(panels) or ""
     )
     measured = everything()
     del measured[SETTINGS[3]]
     report_forensics.settings_figure(measured)
-    panels = drawn[0].axes
-    assert [axis.get_title() for axis in panels] == [
-        f"{network}, p = {p:g}" for network, p in CELLS
-    ]
+    panels = [axis for figure, _ in drawn for axis in figure.axes]
+    assert [
+        f"{figure.get_suptitle()}, {axis.get_title()}"
+        for figure, _ in drawn
+        for axis in figure.axes
+    ] == [f"{network}, p = {p:g}" for network, p in CELLS]
     for axis, cell in zip(panels, CELLS, strict=True):
         assert len(axis.containers) == 7  # one setting was not trained
         table, curve = (line.get_ydata()[0] for line in axis.lines[:2])
         assert table == pytest.approx(100 * forensics.table_3()[cell])
         assert curve == pytest.approx(100 * CURVE[cell])
-    report_forensics.curve_figure(gap_cells())
-    assert len(drawn[1].axes[0].containers) == 3
+    legend = re.findall("</svg>([^<]+)</button>", report_forensics.curve_figure(gap_cells()))
+    assert caption(report_forensics.curve_figure(gap_cells())).startswith(
+        "Mean accuracies are between 70.8 and 89.3 % at p = 0.9. Test accuracy under as_coded"
+    )
+    ours = [name for name in legend if not name.startswith("source")]
+    assert ours == list(report_forensics.MASK_NETWORKS) and len(legend) > len(ours)
 
 
 # From records

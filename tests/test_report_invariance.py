@@ -4,15 +4,22 @@ import dataclasses
 import re
 
 import pytest
+from bs4 import BeautifulSoup
+from test_captions import caption
 from test_records import a_record
 from test_report_caltech import cells
 
 from sparseconv_lib.networks import NETWORKS
-from sparseconv_lib.study import records, report_depth, report_invariance, transfer
+from sparseconv_lib.study import numbers, records, report_depth, report_invariance, transfer
 from sparseconv_lib.study.grid import FILLS, PAPERS_NETWORKS, TEST_SPARSITIES, TUNING
 from sparseconv_lib.study.protocol import BASELINES, full_name, preset
+from sparseconv_lib.study.statistics import summarise
 
 PLAIN, SPARSE = "ConvNet", "SparseConvNet"
+
+
+def soup(text):
+    return BeautifulSoup(text, "html.parser")
 
 
 def content_of(task, protocol, network, sparsity, seed):
@@ -99,6 +106,7 @@ def test_with_nothing_run_everything_says_so(recorded):
         report_invariance.run_table([]),
         report_invariance.tuning_in_words(),
         report_depth.in_words("elevation"),
+        report_depth.in_short("elevation"),
         report_depth.error_table("elevation"),
         report_depth.error_figure("elevation"),
         report_depth.tasks_table(),
@@ -125,17 +133,80 @@ def test_the_regret_is_that_of_the_matrix(recorded):
     plain = next(row for row in rows if row["network"] == PLAIN)
     # Trained at 0.5 the farthest is 0: 10 · 0.5 points, the same for every seed.
     assert plain["trained at 0.5"] == "5.0 [5.0, 5.0]"
-    told = report_invariance.invariance_in_words().replace("\u00a0", " ")
+    told = numbers.plain(report_invariance.invariance_in_words()).replace("\u00a0", " ")
     assert "ConvNet 5.0 [5.0, 5.0]" in told and "SparseConvNet 2.5 [2.5, 2.5]" in told
     assert "n = 2" in told
+
+
+def test_far_from_its_training_a_network_is_judged_against_both_dense_ones(recorded):
+    recorded(*the_matrix(3))
+    told = numbers.plain(report_invariance.far_in_words(((0.8, 0.0),))).replace("\u00a0", " ")
+    assert told.startswith("Trained at p = 0.8 and tested at p = 0: ConvNet ")
+    # By hand, in points: 5 · 0.8 and the seeds' own 0, 0.1 and 0.2; t with 2 degrees is 4.303.
+    mean, half = 5 * 0.8 + 0.1, 4.303 * 0.1 / 3**0.5
+    assert f"SparseConvNet is better than ConvNet (+{mean:.1f} ± {half:.1f} points; " in told
+    assert "n = 3" in told and "0.5" not in told
+    recorded(*the_matrix(1))  # one seed shows nothing
+    told = numbers.plain(report_invariance.far_in_words(((0.8, 0.0),))).replace("\u00a0", " ")
+    assert "SparseConvNet is in one seed beside ConvNet (+4.0 points" in told
+    assert not re.search("better|worse|told apart", told)
+
+
+def test_a_difference_is_told_by_its_interval():
+    def difference(*points):
+        return report_invariance.summarise([point / 100 for point in points])
+
+    better, worse = difference(2.0, 2.1, 2.2), difference(-2.0, -2.1, -2.2)
+    shown = report_invariance._shown
+    assert [shown(better), shown(worse)] == ["better than", "worse than"]
+    assert shown(difference(-1.0, 1.1)) == "not told apart from"
+    told = report_invariance._against(PLAIN, better, better).replace("\u00a0", " ")
+    assert told == f"better than {PLAIN} (+2.1 ± 0.2 points; +2.1 ± 0.2 with statistics " + (
+        "re-estimated there)"
+    )
+    told = report_invariance._against(PLAIN, better, worse).replace("\u00a0", " ")
+    assert told.startswith(f"better than {PLAIN} (+2.1 ± 0.2 points), but worse than it with")
+
+
+def test_how_often_a_network_is_better_is_counted_along_its_row(recorded):
+    recorded(*the_matrix(3))
+    told, rows = report_invariance._along_the_row(transfer.measured("fair"), 0.5), []
+    for q in TEST_SPARSITIES:
+        gaps = [100 * (score(SPARSE, 0.5, q, s) - score(PLAIN, 0.5, q, s)) for s in range(3)]
+        rows.append(summarise(gaps))
+    better, worse = sum(row.low > 0 for row in rows), sum(row.high < 0 for row in rows)
+    assert f"better than {PLAIN} at {better} and worse at {worse}" in told
+    assert told.startswith(f" Of {len(TEST_SPARSITIES)} test sparsities")
 
 
 def test_what_is_not_run_of_a_matrix_is_said(recorded):
     recorded(classified(PLAIN, 0.5), classified(SPARSE, 0.5))
     rows = {row["trained at"]: row for row in cells(report_invariance.difference_table(PLAIN))}
-    assert rows["0.8"]["tested at 0"] == "not run" and "+" in rows["0.5"]["tested at 0"]
-    assert all("not run" in row.values() for row in cells(report_invariance.regret_table()))
-    assert "<img" in report_invariance.heat_maps()
+    assert list(rows) == ["0.5"] and "+" in rows["0.5"]["tested at 0"]
+    assert "Not run yet: trained at 0, 0.1, 0.3, 0.7" in report_invariance.difference_table(PLAIN)
+    assert report_invariance.regret_table() == report_invariance.NOT_RUN
+    matrices = soup(report_invariance.heat_maps()).find_all("table")
+    assert [len(matrix.select("td.point")) for matrix in matrices] == [
+        len(TEST_SPARSITIES) * (network in (PLAIN, SPARSE)) for network in NETWORKS
+    ]
+
+
+def test_a_cell_of_the_matrix_tells_its_seeds(recorded):
+    recorded(*the_matrix(3))
+    figure = soup(report_invariance.heat_maps())
+    assert f"{PLAIN} from" in figure.figure["aria-label"]
+    matrix = figure.find_all("table")[NETWORKS.index(SPARSE)]
+    assert SPARSE in matrix.caption.text
+    at = TEST_SPARSITIES.index
+    row = matrix.tbody.find_all("tr")[at(0.5)]
+    assert row.th.text == "0.5"
+    cell = row.find_all("td")[at(0.8)]
+    mean = 100 * (score(SPARSE, 0.5, 0.8, 0) + 0.003)
+    told = f"{SPARSE}, trained at p = 0.5, tested at 0.8: {mean:.2f} ± 0.30 %, n = 3"
+    assert cell.text == f"{mean:.1f}" and cell["title"] == told
+    own = [[("own" in cell["class"]) for cell in row.find_all("td")]
+           for row in matrix.tbody.find_all("tr")]  # fmt: skip
+    assert own == [[i == j for j in range(len(own))] for i in range(len(own))]
 
 
 def test_statistics_stand_beside_each_other(recorded):
@@ -162,7 +233,7 @@ def test_cures_are_read_from_their_own_protocols(recorded):
         for how in ("trained at 0.5", "trained at 0.5, input")
     )
     assert float(rescaled["0"]) == pytest.approx(float(plain["0"]) + 1)
-    told = report_invariance.cures_in_words().replace("\u00a0", " ")
+    told = numbers.plain(report_invariance.cures_in_words()).replace("\u00a0", " ")
     gap = 100 * (score(SPARSE, 0.95, 0, 0) - score(PLAIN, 0.95, 0, 0))
     assert f"SparseConvNet lies between +0.0 points (p = 0.95) and +{gap:.1f} (p = 0)" in told
 
@@ -175,7 +246,7 @@ def test_fills_compare_the_layer_with_each_guess(recorded):
     inverted = full_name("fair, invert=true")
     found += [classified(SPARSE, p, protocol=inverted) for p in (0.5, 0.8)]
     recorded(*found)
-    told = report_invariance.fills_in_words().replace("\u00a0", " ")
+    told = numbers.plain(report_invariance.fills_in_words()).replace("\u00a0", " ")
     assert "digits inverted, ConvNet given 0: +0.0 at p = 0.5" in told
     assert "given the mean of the observed pixels: +1.0 at p = 0.5" in told
     assert "given the nearest observed pixel: +2.0 at p = 0.5" in told
@@ -195,7 +266,7 @@ def test_kinds_of_masks_are_those_of_the_records(recorded):
     own = [100 * score(PLAIN, 0.8, 0.8, seed) for seed in range(2)]
     assert blocks["tested on blocks"].startswith(f"{sum(own) / 2:.2f}")
     assert blocks["tested on single pixels"] == "70.00 ± 0.00"
-    told = report_invariance.kinds_in_words().replace("\u00a0", " ")
+    told = numbers.plain(report_invariance.kinds_in_words()).replace("\u00a0", " ")
     assert f"ConvNet −{sum(own) / 2 - 50.5:.1f}" in told and "on blocks" in told
 
 
@@ -212,7 +283,7 @@ def test_tuning_tells_what_the_common_rate_costs_each_network(recorded):
         for rate, score in scores.items()
     ]
     recorded(classified(PLAIN, 0.5, 0, TUNING, candidates=candidates))
-    told = report_invariance.tuning_in_words().replace("\u00a0", " ")
+    told = numbers.plain(report_invariance.tuning_in_words()).replace("\u00a0", " ")
     assert "ConvNet 95.00 (0.003), 97.00 (0.01), 98.00 (0.03), 90.00 (0.1)" in told
     assert "0.01 costs it −1.00 points" in told and "n = 1" in told
 
@@ -226,6 +297,47 @@ def test_a_page_shows_its_own_trainings(recorded):
     assert "0.5: 85.00 (85.00)" in report_invariance.beside_recorded(trained[:1])
 
 
+def test_the_heat_maps_open_with_the_cells_farthest_below_the_diagonal(recorded):
+    def opening():
+        return caption(report_invariance.heat_maps()).split("Test accuracy in")[0]
+
+    # Trained at 0.5 and tested at 0.8: 3 points lost to the way, and 2 fewer on the diagonal there.
+    both = [
+        classified(network, p, seed, shift=-0.02 * (p == 0.8))
+        for network in (PLAIN, SPARSE)
+        for p in (0.5, 0.8)
+        for seed in range(2)
+    ]
+    recorded(*both, classified(SPARSE, 0.0))  # a cell that the other network has not is left out
+    assert opening() == (
+        "Of the cells that all networks have, the farthest below its diagonal lies, in points: "
+        "ConvNet 5.0, SparseConvNet 3.5 (trained at 0.8, tested at 0.5). "
+    )
+    recorded(*both[:2])  # nothing to compare with
+    assert opening() == ""
+
+
+def test_short_answers_leave_the_numbers_to_the_chapter(recorded):
+    assert report_invariance.fair_in_short() == "The fair protocol has not been run yet."
+    assert report_invariance.far_in_short().startswith("No network has been tested far")
+    found = [
+        classified(network, p, seed, shift=shift)
+        for network, shift in ((PLAIN, 0.0), (SPARSE, 0.05), ("ConvNet+mask", -0.05))
+        for p in (0.5, 0.8)
+        for seed in range(3)
+    ]
+    recorded(*found)
+    assert report_invariance.fair_in_short() == (
+        "By single 95 % intervals, against ConvNet, ConvNet+mask is worse at every p; "
+        "SparseConvNet is better at every p. (Tried at p = 0.5 and 0.8; n = 3.)"
+    )
+    # Off the diagonal ConvNet+mask loses half as much as ConvNet, which does not make up for it.
+    assert report_invariance.far_in_short() == (
+        "SparseConvNet was trained at p = 0.8. Of 8 test sparsities it is shown to be better than "
+        "ConvNet at 8 and worse at 0, better than ConvNet+mask at 8 and worse at 0. (n = 3.)"
+    )
+
+
 # Depth
 
 
@@ -234,13 +346,39 @@ def test_errors_are_shown_in_the_unit_of_the_data(recorded):
                for seed in range(2)))  # fmt: skip
     rows = {row["method"]: row for row in cells(report_depth.error_table("elevation"))}
     # 10 + 100 q + seed metres
-    assert rows[PLAIN]["5% observed"] == "106 ± 0.707"
-    assert rows["nearest"]["100% observed"] == "10.5 ± 0.707"
+    assert rows[PLAIN]["5\u00a0%"] == "106 ± 1"
+    assert rows["nearest"]["100\u00a0%"] == "10.5 ± 0.7"
     missing = cells(report_depth.error_table("elevation", missing_only=True))
-    assert missing[0]["5% observed"] == "211 ± 1.41" and "100% observed" not in missing[0]
+    assert missing[0]["5\u00a0%"] == "211 ± 1" and "100\u00a0%" not in missing[0]
     assert report_depth.unit_of("depth_reduced") == ("mm", 1000.0)
     assert report_depth.unit_of("digits")[1] == 255.0
-    assert "<img" in report_depth.error_figure("elevation")
+    figure = soup(report_depth.error_figure("elevation"))
+    told = [title.text.replace("\u00a0", " ") for title in figure.find_all("title")]
+    assert f"{PLAIN}, 5% observed: 106 ± 1 m, n = 2" in told
+    assert len(told) == (len(PAPERS_NETWORKS) + len(BASELINES)) * (len(TEST_SPARSITIES) - 1)
+    assert "mathdefault" not in str(figure) and "tspan" not in str(figure)
+
+
+def test_the_figure_of_errors_opens_with_the_least_and_the_flattest(recorded):
+    def opening():
+        return caption(report_depth.error_figure("elevation")).split("Mean absolute error over")[0]
+
+    def flat(method, error):
+        record = reconstructed(method, 0.95)
+        record.content["error"] = dict.fromkeys(record.content["error"], error)
+        return record
+
+    recorded(
+        reconstructed(PLAIN, 0.95), flat(SPARSE, 50.0), reconstructed("linear", 0.95, factor=0.9)
+    )
+    # 10 + 100 q metres: 105 with 5 % observed, 20 with 90 %
+    assert opening() == (
+        "With 5 % of the pixels observed the least error is SparseConvNet's; with 90 % linear's, "
+        "of the networks ConvNet's. Over all densities a network's highest error is so many times "
+        "its lowest: ConvNet 5.2, SparseConvNet 1. "
+    )
+    recorded(reconstructed(PLAIN, 0.95))
+    assert opening() == ""
 
 
 def test_a_network_counts_only_where_it_beats_the_nearest_pixel(recorded):
@@ -248,9 +386,22 @@ def test_a_network_counts_only_where_it_beats_the_nearest_pixel(recorded):
     found += [reconstructed(SPARSE, 0.95, seed, factor=0.5) for seed in range(2)]
     recorded(*found)
     told = report_depth.in_words("elevation").replace("\u00a0", " ")
-    assert f"{PLAIN} nowhere" in told
-    assert "SparseConvNet at 5%, 10%, 20%, 30%, 50%, 70%, 90%, 100%." in told
-    assert "n = 2" in told
+    beats = (
+        " SparseConvNet is shown to beat the nearest observed pixel with 5 %, 10 %, 20 %, 30 %, "
+        "50 %, 70 %, 90 % and 100 % observed."
+    )
+    assert told.endswith(beats) and told.count("beat") == 1 and "n = 2" in told
+    short = report_depth.in_short("elevation").replace("\u00a0", " ")
+    assert beats in short and " m: " not in short and "(n = 2.)" in short
+    recorded(
+        *found,
+        *(reconstructed("ConvNet+mask", 0.95, seed, factor=0.5) for seed in range(2)),
+    )
+    assert " ConvNet+mask and SparseConvNet are shown to beat" in report_depth.in_short("elevation")
+    recorded(*found[:4])
+    assert report_depth.in_words("elevation").endswith(
+        "No network is shown to beat the nearest observed pixel at any density."
+    )
 
 
 @pytest.mark.parametrize(
@@ -273,8 +424,8 @@ def test_two_tasks_are_compared_in_their_own_scores(recorded):
     )  # fmt: skip
     rows = cells(report_depth.tasks_table())
     assert {row["network"] for row in rows} == {*PAPERS_NETWORKS, "constant"}
-    assert "+0 % at p = 0" in report_depth.tasks_in_words().replace("\u00a0", " ")
-    told = report_depth.skill_in_words().replace("\u00a0", " ")
+    assert "+0 % at p = 0" in numbers.plain(report_depth.tasks_in_words()).replace("\u00a0", " ")
+    told = numbers.plain(report_depth.skill_in_words()).replace("\u00a0", " ")
     assert "of the skill at decisions" in told and "of the skill at values" in told
     assert transfer.EXPERIMENT == "invariance"
 

@@ -1,18 +1,22 @@
 """The chapter on ResNet18: its tables, curves and the verdict that a calculation gives."""
 
 import dataclasses
+import html
 import itertools
 
 import pytest
 import torch
+from bs4 import BeautifulSoup
+from test_captions import caption
 from test_records import a_record
 from test_report_caltech import cells
 
 from sparseconv_lib.study import (
+    charts,
     claims,
-    figures,
     ladder,
     mask_twice,
+    numbers,
     records,
     report_resnet,
 )
@@ -61,7 +65,7 @@ def test_differences_where_pixels_are_missing_are_told_with_what_chance_gives(in
         a_resnet_record("SparseConvNet-kept", 0.3, accuracy=0.49),
         a_resnet_record("ConvNet", 0.8, accuracy=0.5),
     )
-    told = report_resnet.sparse_in_words("reduced").replace("\u00a0", " ")
+    told = numbers.plain(report_resnet.sparse_in_words("reduced")).replace("\u00a0", " ")
     assert (
         "sparse − dense: −5.0 at p = 0.3; one mask twice: kept − dilated: −1.0 at p = 0.3" in told
     )
@@ -91,35 +95,43 @@ def test_the_printed_curves_are_those_of_facts():
 
 
 def test_figure_5_draws_the_source_and_ours(install, monkeypatch):
-    drawn = []
+    """Each in a panel of its own, so that a phone shows one below the other."""
+    drawn, as_html = [], charts.as_html
     monkeypatch.setattr(
-        figures, "as_html", lambda figure, *texts: drawn.append(figure) or " ".join(texts)
+        charts, "as_html", lambda panels, *rest: drawn.append(panels) or as_html(panels, *rest)
     )
-    assert "the source's dense network ends at 76.0 %" in report_resnet.figure_5()
-    theirs, ours = drawn[0].axes
+    told = report_resnet.figure_5()
+    assert "dense ends at 76.0 %" in told and "Ours against epoch; not run yet." in told
+    assert caption(told).startswith("Test accuracy on whole images")
+    (theirs,), (ours,) = (figure.axes for figure, _ in drawn[0])
     assert [len(line.get_ydata()) for line in theirs.lines[:2]] == [50, 50]
     assert not ours.lines
     epochs = [
         {"loss": 1.0, "train_accuracy": 0.1, "test_accuracy": a, "seconds": 1.0}
         for a in (0.1, 0.2, 0.3, 0.4)
     ]
-    code = ladder.trained_as("reduced", ladder.CODE)
-    install(
-        a_resnet_record(
-            ladder.NETWORK,
-            0.0,
-            protocol=ladder.protocol_of("reduced", ladder.DENSE),
-            epochs=epochs,
-        ),
-        a_resnet_record(ladder.NETWORK, 0.0, protocol=code, epochs=epochs[:2]),
+    dense = a_resnet_record(
+        ladder.NETWORK, 0.0, protocol=ladder.protocol_of("reduced", ladder.DENSE), epochs=epochs
     )
+    code = ladder.trained_as("reduced", ladder.CODE)
+    install(dense, a_resnet_record(ladder.NETWORK, 0.0, protocol=code, epochs=epochs[:2]))
     told = report_resnet.figure_5()
-    assert "ours, dense, ends at 40.0 %" in told
-    assert "the source's code, ends at 20.0 %" in told
-    assert [list(line.get_ydata()) for line in drawn[1].axes[1].lines] == [
-        pytest.approx([10, 20, 30, 40]),
-        pytest.approx([10, 20]),
+    assert "Ours against epoch; dense ends at 40.0 %; sparse, the source's code ends at 20.0 %" in (
+        html.unescape(told)
+    )
+    assert caption(told).startswith(
+        "Of ours, one run each, dense ends at 40.00 %; against it, sparse, the source's code: "
+        "−20.0 points. Test accuracy"
+    )
+    (ours,) = drawn[1][1][0].axes
+    curves = [line.get_ydata() for line in ours.lines if len(line.get_ydata()) in (2, 4)]
+    assert [pytest.approx([10, 20, 30, 40]), pytest.approx([10, 20])] == [
+        list(curve) for curve in curves
     ]
+    texts = [title.text for title in BeautifulSoup(told, "html.parser").find_all("title")]
+    assert "ours, dense, epoch 3: 30.0 %" in texts
+    install(dense)
+    assert caption(report_resnet.figure_5()).startswith("Test accuracy")  # nothing to compare
 
 
 # What is computed

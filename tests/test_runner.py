@@ -277,7 +277,7 @@ def test_one_training_on_photographs_has_a_process_that_keeps_freed_memory(monke
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     here = count_trainings(monkeypatch)
     monkeypatch.setattr(runner, "keeps_freed_memory", lambda: False)
-    photographs = dataclasses.replace(IMAGES, name="caltech101")
+    photographs = dataclasses.replace(IMAGES, mapped=True)
     runner.run(KEYS[:1], TINY, photographs)
     assert (apart, here) == ([KEYS[:1]], [])
     runner.run(KEYS[:1], TINY, IMAGES)  # digits fit the memory that is at hand
@@ -309,7 +309,8 @@ def test_a_photograph_leaves_a_small_example_and_which_images_were_right(stage):
     protocol = dataclasses.replace(
         preset("as_written", "caltech101"), epochs=1, drop_after=0, batch_size=8
     )
-    photographs = dataclasses.replace(data.synthetic("caltech101", images=12), example=2)
+    made = data.synthetic("caltech101", images=12)
+    photographs = dataclasses.replace(made, name="caltech101", example=2)
     keys = [Key("caltech", "as_written", "SparseConvNet-kept", 0.5, seed) for seed in (0, 1)]
     first, second = runner.run(keys, protocol, photographs, processes=1).values()
     path = keys[0].path(stage).with_suffix(".npz")

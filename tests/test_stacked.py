@@ -5,7 +5,6 @@ import re
 
 import pytest
 import torch
-from test_training import one_thread  # noqa: F401
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import data, provenance, stacked, training
@@ -13,6 +12,8 @@ from sparseconv_lib.study.images import Images
 from sparseconv_lib.study.protocol import BASELINES, Protocol, preset
 from sparseconv_lib.study.stacked import Stack, fit_stacked, stackable, train_all
 from sparseconv_lib.study.training import build, fit
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TRAININGS = [(0.5, 0), (0.8, 0), (0.5, 3)]
 QUICK = Protocol(epochs=2, batch_size=16, learning_rates=(0.01,))

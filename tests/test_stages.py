@@ -75,11 +75,10 @@ def left(tmp_path, monkeypatch):
 
 def test_a_panel_for_each_sparsity_that_was_run(left):
     soup = BeautifulSoup(report_walk.panels((0.0, 0.5, 0.8)), "html.parser")
-    assert [label.text for label in soup.find_all("label")] == ["p = 0", "p = 0.8"]
-    buttons = soup.find_all("input")
-    assert [button.has_attr("checked") for button in buttons] == [True, False]
-    assert [label["for"] for label in soup.find_all("label")] == [b["id"] for b in buttons]
-    whole, sparse = soup.find_all(class_="walk-panel")
+    whole, sparse = panels = soup.find_all(class_="stepper-panel")
+    assert [panel["aria-label"] for panel in panels] == ["p = 0", "p = 0.8"]
+    assert not any(panel.has_attr("hidden") for panel in panels)  # without script all stand there
+    assert (soup.input["min"], soup.input["max"], soup.output.text) == ("0", "1", "p = 0")
     assert whole.img["alt"] and whole.img["src"].startswith("data:image/webp")
     firsts = [row.td.text for row in whole.tbody.find_all("tr")]
     assert firsts == ["the source's code", "", "ConvNet", ""]

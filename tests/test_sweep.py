@@ -598,13 +598,21 @@ def test_pages_of_one_protocol_are_made_ahead_and_others_left_alone():
     assert sweep.jobs(pages, 3) == [sweep.Ahead(tuple(some[:3])), some[3], alone, single]
     assert sweep.jobs([], 64) == []
     # Where each network has a page of its own, only pages of one network can be stacked.
-    apart = [
-        Page("resnet18", "as_written", 0.5, seed, (network,), apart=True)
-        for seed in (0, 1)
-        for network in NETWORKS[:2]
-    ]
-    stacks = sweep.jobs(apart, 64)
-    assert stacks == [sweep.Ahead((apart[0], apart[2])), sweep.Ahead((apart[1], apart[3]))]
+
+    def apart(experiment, protocol):
+        return [
+            Page(experiment, protocol, 0.5, seed, (network,), apart=True)
+            for seed in (0, 1)
+            for network in NETWORKS[:2]
+        ]
+
+    several = apart("invariance", "fair")
+    stacks = [sweep.Ahead((several[0], several[2])), sweep.Ahead((several[1], several[3]))]
+    assert sweep.jobs(several, 64) == stacks
+    # ResNet18 keeps a GPU busy alone, and of photographs a few do.
+    assert sweep.jobs(apart("resnet18", "as_written"), 64) == apart("resnet18", "as_written")
+    photographs = [Page("caltech", "as_written", 0.5, seed, NETWORKS) for seed in range(20)]
+    assert [len(job.pages) for job in sweep.jobs(photographs, 64)] == [16, 4]
 
 
 def test_what_is_trained_ahead_is_not_trained_again(quick, monkeypatch):
@@ -625,6 +633,56 @@ def test_what_is_trained_ahead_is_not_trained_again(quick, monkeypatch):
         assert sweep.run_page(page, quick.path).error is None
     assert quick.log() == []
     assert quick.published() == sorted(key for page in some for key in page.keys)
+
+
+def test_a_sweep_may_only_train_and_a_later_one_makes_the_pages(quick, monkeypatch):
+    asked, told, some = [], [], grid_of((0.0, 0.5), 2)
+    stand_in_for_training(monkeypatch, asked)
+    alone = Page("caltech", "compounding", 0.5, 0, NETWORKS[3:])  # which cannot be stacked
+    threads = concurrent.futures.ThreadPoolExecutor(1)  # in this process, where the stub is
+    pool = contextlib.nullcontext(SimpleNamespace(submit=threads.submit, count=lambda: 1))
+    monkeypatch.setattr(sweep.executors, "processes", lambda workers: pool)
+    done = sweep.sweep(
+        [*some, alone], workers=1, together=64, train_only=True, root=quick.path,
+        report=told.append,
+    )  # fmt: skip
+    assert [told[0].split(":")[0], told[1].split(":")[0]] == [
+        "mnist/as_written, 4 pages",
+        "caltech/compounding, 1 page",
+    ]
+    assert [each.error for each in done] == [None, None]
+    assert sorted(key for keys in asked for key in keys) == sorted(
+        key for page in (*some, alone) for key in page.keys
+    )
+    assert quick.published() == [] and not list((quick.path / "book/runs").rglob("*.ipynb"))
+    for page in some:
+        assert sweep.run_page(page, quick.path).error is None
+    assert quick.log() == []
+    assert quick.published() == sorted(key for page in some for key in page.keys)
+
+
+def test_a_stack_that_failed_is_told(quick, monkeypatch):
+    def broken(keys, *_):
+        raise RuntimeError("the card is gone")
+
+    stand_in_for_training(monkeypatch, [])
+    monkeypatch.setattr(runner, "train_together", broken)
+    threads = concurrent.futures.ThreadPoolExecutor(1)
+    pool = contextlib.nullcontext(SimpleNamespace(submit=threads.submit, count=lambda: 1))
+    monkeypatch.setattr(sweep.executors, "processes", lambda workers: pool)
+    pages = grid_of((0.5,), 2)
+    done = sweep.sweep(
+        pages, workers=1, together=64, train_only=True, root=quick.path, report=lambda _: None
+    )
+    assert [each.error for each in done] == ["failed: RuntimeError: the card is gone"]
+
+
+def test_what_needs_no_training_is_left_to_its_page(quick, monkeypatch):
+    asked = []
+    stand_in_for_training(monkeypatch, asked)
+    page = Page("depth", "digits", 0.5, 0, ("ConvNet", "nearest"))
+    assert sweep.train_ahead(sweep.Ahead((page,)), quick.path).error is None
+    assert [key.network for keys in asked for key in keys] == ["ConvNet"]
 
 
 def test_pages_that_another_sweep_holds_are_not_trained_ahead(quick, monkeypatch):
@@ -725,7 +783,7 @@ def start(checkout, *arguments):
 
 def hanging(checkout, n, process):
     """Waits until n kernels hang; their (pid, parent's pid)."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while len(found := list(checkout.folder.glob("hanging-*"))) < n:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

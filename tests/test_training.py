@@ -21,9 +21,10 @@ from sparseconv_lib.networks import (
     stream_seed,
 )
 from sparseconv_lib.study import data, training
+from sparseconv_lib.study.evaluation import score_images
 from sparseconv_lib.study.images import Images, draw_masks
 from sparseconv_lib.study.protocol import ParameterError, Protocol
-from sparseconv_lib.study.training import build, fit, score_images
+from sparseconv_lib.study.training import build, fit
 
 networks = pytest.mark.parametrize("network", NETWORKS)
 
@@ -38,13 +39,7 @@ def synthetic(n, seed=0):
 TRAIN, TEST = synthetic(96)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Batches this small gain nothing from more, and lose much where cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def changed(protocol=QUICK, **knobs):

@@ -20,6 +20,7 @@ from sparseconv_lib.networks import (
     stream_seed,
 )
 from sparseconv_lib.study import data, training
+from sparseconv_lib.study.evaluation import score_images
 from sparseconv_lib.study.images import Images, arrange, draw_masks, lost_before, prepare
 from sparseconv_lib.study.protocol import Protocol, preset
 from sparseconv_lib.study.training import fit
@@ -30,12 +31,7 @@ TEST = Images(SMALL.test_images, SMALL.test_labels)
 QUICK = Protocol(epochs=2, batch_size=8, optimiser="adam", learning_rates=(0.01,))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def changed(protocol=QUICK, **knobs):
@@ -302,5 +298,5 @@ def test_large_images_are_tested_a_batch_at_a_time():
     masks = draw_masks(protocol, images, 0.5, 0, "test")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ClassificationNet, "forward", spy)
-        correct = training.score_images(net, protocol, images, masks)
+        correct = score_images(net, protocol, images, masks)
     assert sizes == [64, 6] and correct.shape == (70,)

@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from sparseconv_lib.networks import ClassificationNet, stream_seed
-from sparseconv_lib.study import data, images, training
+from sparseconv_lib.study import data, evaluation, images, training
+from sparseconv_lib.study.evaluation import reestimated, score_images
 from sparseconv_lib.study.images import Images, draw_masks, draw_sparsities, prepare
 from sparseconv_lib.study.protocol import ParameterError, Protocol, preset
-from sparseconv_lib.study.training import fit, reestimated, score_images
+from sparseconv_lib.study.training import fit
 
 QUICK = Protocol(epochs=2, batch_size=8, learning_rates=(0.01,))
 
@@ -31,12 +32,7 @@ def generated(name="mnist", n=96, seed=0):
 TRAIN, TEST = generated()
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # What stands where a pixel is missing ------------------------------------------------------------
@@ -99,13 +95,14 @@ def test_rescaling_divides_by_the_share_that_is_observed():
 
 def test_a_rescaled_training_sees_the_sparsity_that_it_is_tested_at(monkeypatch):
     told = []
-    inner = training.prepare
+    inner = images.prepare
 
     def spy(shown, masks, protocol, sparsity=None):
         told.append(sparsity)
         return inner(shown, masks, protocol, sparsity)
 
-    monkeypatch.setattr(training, "prepare", spy)
+    for module in (training, evaluation):
+        monkeypatch.setattr(module, "prepare", spy)
     protocol = changed(rescale=True, epochs=1)
     fit(protocol, "ConvNet", 0.5, 0, TRAIN, TEST, test_sparsities=(0.0, 0.9))
     assert {0.5, 0.0, 0.9} == set(told)
@@ -186,7 +183,7 @@ def test_patience_counts_from_the_best_epoch_and_its_weights_are_used():
 
 
 def test_reestimated_statistics_are_those_of_training_images_at_that_sparsity(monkeypatch):
-    monkeypatch.setattr(training, "REESTIMATED_FROM", 64)  # one batch
+    monkeypatch.setattr(evaluation, "REESTIMATED_FROM", 64)  # one batch
     outcome = fit(changed(epochs=1), "SparseConvNet", 0.8, 0, TRAIN, TEST)
     net = ClassificationNet("SparseConvNet", training.ARCHITECTURES["mnist"])
     net.load_state_dict(outcome.weights)

@@ -9,10 +9,11 @@ from torch import nn
 from sparseconv_lib.networks import stream_seed
 from sparseconv_lib.resnet import ResNet18
 from sparseconv_lib.study import data
+from sparseconv_lib.study.evaluation import score_images
 from sparseconv_lib.study.images import Images, draw_masks, prepare, shrink
 from sparseconv_lib.study.protocol import preset
 from sparseconv_lib.study.torchvision_compat import torchvision
-from sparseconv_lib.study.training import build, fit, score_images
+from sparseconv_lib.study.training import build, fit
 
 DATA = data.synthetic("caltech101", images=24)
 TRAIN = Images(DATA.train_images, DATA.train_labels)

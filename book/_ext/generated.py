@@ -4,6 +4,7 @@ A page that holds one is read anew in every build, so neither its table nor its 
 be older than what they come from.
 """
 
+import html
 from pathlib import Path
 
 from docutils import nodes
@@ -11,8 +12,9 @@ from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from sparseconv_lib.study import claims, deviations, ledger
+from sparseconv_lib.study import claims, deviations, ledger, numbers
 from sparseconv_lib.study.protocol import PRESETS
+from sparseconv_lib.study.records import protocol_in_names
 
 Cell = list[nodes.Node]
 
@@ -30,6 +32,11 @@ def table(name: str, headers: list[str], widths: list[int], body: list[list[Cell
             part += row
         group += part
     return nodes.table("", group, classes=["generated", name])
+
+
+def told(text: str) -> Cell:
+    """Text whose marked numbers are links that tell their trainings."""
+    return [nodes.raw("", numbers.as_html(html.escape(text)), format="html")]
 
 
 def verdict(row: ledger.Row) -> Cell:
@@ -53,8 +60,12 @@ class Generated(SphinxDirective):
         return self.state.inline_text(text, self.lineno)[0]
 
 
+# Where a claim's experiment is told of, if not in the chapter of that name.
+CHAPTERS = {"discussion": "depth"}
+
+
 class Ledger(Generated):
-    """Every claim in one line: what it says, what the source has, the verdict."""
+    """Every claim in one line: what it says, the verdict, the source's number, ours, and where."""
 
     def content_nodes(self) -> list[nodes.Node]:
         body = []
@@ -69,8 +80,21 @@ class Ledger(Generated):
                 reftarget=label(row),
                 refdoc=self.env.docname,
             )
-            body.append([[link], verdict(row), [nodes.Text(row.claim.numbers)]])
-        return [table("ledger", ["Claim", "Verdict", "The source's number"], [5, 2, 4], body)]
+            chapter = CHAPTERS.get(row.claim.experiment, row.claim.experiment)
+            where = addnodes.pending_xref(
+                "",
+                nodes.inline("", chapter),
+                refdomain="std",
+                reftype="doc",
+                refexplicit=True,
+                refwarn=True,
+                reftarget=f"/book/chapters/{chapter}",
+                refdoc=self.env.docname,
+            )
+            source, ours = [nodes.Text(row.claim.numbers)], told(ledger.ours(row) or "–")
+            body.append([[link], verdict(row), source, ours, [where]])
+        headers = ["Claim", "Verdict", "The source's number", "Ours", "Chapter"]
+        return [table("ledger", headers, [5, 2, 4, 5, 2], body)]
 
 
 class Claims(Generated):
@@ -90,8 +114,9 @@ class Claims(Generated):
             nodes.attribution("", claim.where),
         )
         facts: list[tuple[str, Cell]] = [
-            ("Verdict", [*verdict(row), nodes.Text(f" {row.reason}".rstrip())]),
+            ("Verdict", [*verdict(row), *told(f" {row.reason}".rstrip())]),
             ("The source's number", [nodes.Text(claim.numbers)]),
+            ("Ours", told(ledger.ours(row) or "–")),
             ("Reproduced if", [nodes.Text(row.rule)]),
         ]
         if rule.type == "contrast" and len(rule.contrasts) > 1:
@@ -104,6 +129,9 @@ class Claims(Generated):
             facts.append(("Judged over", [nodes.Text(rule.family)]))
         if claim.protocol != "none":
             facts.append(("Protocol", [nodes.literal("", claim.protocol)]))
+        if row.verdict.decisive is not None and claim.experiment != "discussion":
+            folder = f"results/{claim.experiment}/{protocol_in_names(claim.protocol)}"
+            facts.append(("Records", [nodes.literal("", folder)]))
         facts.append(("Measured", [nodes.Text(claim.metric)]))
         fields = nodes.field_list()
         for name, cell in facts:

@@ -8,6 +8,8 @@ compares neighbours in time.
 import concurrent.futures
 import functools
 import multiprocessing
+import os
+import shutil
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from sparseconv_lib.layers import sparse_conv2d
+from sparseconv_lib.layers import SparseConv2d, sparse_conv2d
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import data, denominators, operations, provenance
 from sparseconv_lib.study.denominators import SHAPES, Shape
@@ -81,6 +83,8 @@ def _measure_here(rounds: int, quick: bool) -> dict[str, Any]:
                            for row in layers(shape, device, rounds)],
                 "steps": [row for case in cases(device)[: 1 if quick else None]
                           for row in steps(case, device, rounds)],
+                "blocks": [row for shape in SHAPES[: 1 if quick else None]
+                           for row in blocks(shape, device, rounds)],
                 "together": together(device, (1, 2) if quick else _NUMBERS[device], rounds),
                 "feeding": feeding(device, 256 if quick else 4096, rounds),
                 "operations": [operations.of_training(network) for network in NETWORKS],
@@ -183,6 +187,49 @@ def layers(shape: Shape, device: str, rounds: int) -> list[dict[str, Any]]:
         }
         for name in LAYERS
     ]
+
+
+# A compiled block -------------------------------------------------------------------------------
+
+
+class Block(nn.Module):
+    """Convolution, BatchNorm, ReLU: what torch.compile can fuse."""
+
+    def __init__(self, shape: Shape, sparse: bool) -> None:
+        super().__init__()
+        kind = SparseConv2d if sparse else nn.Conv2d
+        self.convolution = kind(shape.c_in, shape.c_out, shape.k, padding=shape.k // 2)
+        self.norm = nn.BatchNorm2d(shape.c_out)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x (N, C, H, W), mask (N, 1, H, W) -> (N, C', H, W)."""
+        if isinstance(self.convolution, SparseConv2d):
+            return F.relu(self.norm(self.convolution(x, mask)[0]))
+        return F.relu(self.norm(self.convolution(x)))
+
+
+def can_compile(device: str) -> bool:
+    """Whether torch.compile has what it needs: on a CPU a C++ compiler."""
+    if device != "cpu":
+        return True
+    return any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++"))
+
+
+def blocks(shape: Shape, device: str, rounds: int) -> list[dict[str, Any]]:
+    """Forward and backward pass of a compiled block with SparseConv2d over that with nn.Conv2d."""
+    if not can_compile(device):
+        return []
+    x, mask, _ = denominators.inputs(shape, device)
+    runs = {}
+    for name, sparse in (("nn.Conv2d", False), ("SparseConv2d", True)):
+        block = torch.compile(Block(shape, sparse).to(device), fullgraph=True)
+        runs[name] = functools.partial(_block_step, block, x, mask)
+    timed = ratios(runs, rounds)
+    return [{"shape": str(shape), "layer": name, **timed[name]} for name in runs]
+
+
+def _block_step(block: Callable[[Tensor, Tensor], Tensor], x: Tensor, mask: Tensor) -> None:
+    block(x.detach().requires_grad_(), mask).sum().backward()
 
 
 # A training step of a whole network -------------------------------------------------------------

@@ -7,11 +7,13 @@ the list anew from a folder of images.
 """
 
 import csv
+import dataclasses
 import functools
 import hashlib
 import io
 import json
 import os
+import re
 import sys
 import tarfile
 import zipfile
@@ -35,6 +37,7 @@ from sparseconv_lib.study.data_error import DataError
 from sparseconv_lib.study.processes import usable_cores
 
 MANIFEST = Path(__file__).with_name("caltech101.csv")
+MANIFEST_SHA256 = "f63a3b8ce28eb08bf109e05c3d00c0a38c0f3f73f906cbdac99d4c3ecfbcff36"
 BACKGROUND = "BACKGROUND_Google"  # no class of objects: left out, as in the source
 TWINS = {"Faces_easy": "Faces"}  # image_N of both is one photograph, cropped or not
 SIDE = 224
@@ -67,9 +70,35 @@ class Entry:
 
 @functools.cache
 def read_manifest(path: Path = MANIFEST) -> tuple[Entry, ...]:
-    """The images of the data set in their order: training images first, each part by file name."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return tuple(Entry(**row) for row in csv.DictReader(file))
+    """The images of the data set in their order: training images first, each part by file name.
+
+    Raises DataError for a list that is cut or of another form; the library's own must be the one
+    that was committed, to the last bit.
+    """
+    remedy = "restore it with `git checkout`, or install the library again"
+    try:
+        content = path.read_bytes().replace(b"\r\n", b"\n")
+        if path == MANIFEST and hashlib.sha256(content).hexdigest() != MANIFEST_SHA256:
+            raise ValueError("not the list that was committed")
+        rows = csv.DictReader(io.StringIO(content.decode()), strict=True)
+        if rows.fieldnames != [field.name for field in dataclasses.fields(Entry)]:
+            raise ValueError("other columns, as of another version")
+        entries = tuple(Entry(**row) for row in rows)
+        for entry in entries:
+            if not _is_entry(entry):
+                raise ValueError(f"no image: {str(entry)[:100]}")
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise DataError(f"{path}: not a whole list of images ({error}); {remedy}") from None
+    return entries
+
+
+def _is_entry(entry: "Entry") -> bool:
+    values = (entry.file, entry.sha256, entry.part)
+    return all(isinstance(value, str) for value in values) and bool(
+        re.fullmatch(r"(?!\.)[^/\x00-\x1f]+/(?!\.)[^/\x00-\x1f]+", entry.file)
+        and re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
+        and entry.part in ("train", "test")
+    )
 
 
 def classes(entries: Iterable[Entry]) -> tuple[str, ...]:

@@ -6,12 +6,15 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from sparseconv_lib.study.grid import EXPERIMENTS, experiment
+from sparseconv_lib.study.one_line import one_line
 from sparseconv_lib.study.processes import usable_cores
 from sparseconv_lib.study.protocol import ParameterError
 
 TOGETHER = 64  # trainings, of which a GPU does as many as fit into its memory
+MOST = {"--seeds": 1_000, "--workers": 1_000, "--together": 1_000}  # beyond them, a slip
 
 EPILOG = """\
 examples
@@ -26,8 +29,13 @@ To run one page by hand:  papermill notebooks/mnist.ipynb out.ipynb -p sparsity 
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(one_line(message))
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sparseconv",
         description="Runs the grid of the report and shows what it found.",
         epilog=EPILOG,
@@ -61,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     sweep.add_argument(
         "--budget", help="start only pages that can end within this time: 90s, 8m, 1.5h"
     )
+    sweep.add_argument(
+        "--train-only",
+        action="store_true",
+        help="leave the pages to a later sweep, here or wherever results/.partial is carried",
+    )
     sweep.add_argument("--dry-run", action="store_true", help="list the pages, run nothing")
 
     missing = commands.add_parser(
@@ -87,6 +100,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     collect.add_argument("archive", type=Path, metavar="ARCHIVE")
     collect.add_argument("--unpack", action="store_true")
+
+    release = commands.add_parser(
+        "release",
+        help="keep today's means as a release, for the book's list of changes",
+        description="Writes n, mean and standard deviation of every cell, as the records have "
+        "them today, to results/releases/NAME.json. The book's page on provenance tells what "
+        "changed from one release to the next, and since the last.",
+    )
+    release.add_argument("name", metavar="NAME", help="such as 1.0; none is ever rewritten")
 
     commands.add_parser(
         "probe",
@@ -123,6 +145,10 @@ def _sweep(arguments: argparse.Namespace) -> int:
     from sparseconv_lib.study import sweep
 
     budget = sweep.parse_budget(arguments.budget)
+    for option, most in MOST.items():
+        value = getattr(arguments, option.removeprefix("--"))
+        if value is not None and value > most:
+            raise ParameterError(f"{option} is {value}; give at most {most:,}")
     names = list(dict.fromkeys(arguments.experiments))
     pages = sweep.missing_pages(names, arguments.seeds)
     workers, together, scheduler = arguments.workers, arguments.together, arguments.scheduler
@@ -146,9 +172,21 @@ def _sweep(arguments: argparse.Namespace) -> int:
             print(page.path)
         return 0
     done = sweep.sweep(
-        pages, workers=workers, budget=budget, together=together, scheduler=scheduler
+        pages,
+        workers=workers,
+        budget=budget,
+        together=together,
+        scheduler=scheduler,
+        train_only=arguments.train_only,
     )
     failed = [page for page in done if page.error]
+    if arguments.train_only:
+        print(
+            f"{len(done) - len(failed)} stacks trained, {len(failed)} failed; their records wait "
+            "in results/.partial for a sweep that executes the pages",
+            flush=True,
+        )
+        return 1 if failed else 0
     published = sum(not page.error and not page.skipped for page in done)
     print(f"{published} published, {len(failed)} failed", flush=True)
     return 1 if failed else 0
@@ -191,7 +229,7 @@ def _collect(arguments: argparse.Namespace) -> int:
         return 0
     found = collect.unpack(arguments.archive)
     for line in found.refused:
-        print(f"refused: {line}", file=sys.stderr)
+        print(one_line(f"refused: {line}"), file=sys.stderr)
     print(f"{found.new} new, {found.there} there already, {len(found.refused)} refused")
     return 1 if found.refused else 0
 
@@ -205,6 +243,14 @@ def _probe(arguments: argparse.Namespace) -> int:
     for identity, others in probe.load().items():
         same = sum(name in others and probe.agree(digits[name], others[name]) for name in digits)
         print(f"{identity}: {same} of {len(digits)} give today's digits")
+    return 0
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    from sparseconv_lib.study import releases
+
+    path = releases.write(arguments.name)
+    print(f"{len(releases.read(path).cells)} numbers in {path}")
     return 0
 
 
@@ -241,6 +287,7 @@ COMMANDS = {
     "missing": _missing,
     "table": _table,
     "collect": _collect,
+    "release": _release,
     "probe": _probe,
     "measure": _measure,
 }
@@ -256,13 +303,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return COMMANDS[arguments.command](arguments)
     except (ValueError, OneLineError) as error:
         status = 2 if isinstance(error, ValueError) else 1
-        print(f"sparseconv: {error}", file=sys.stderr)
+        print(f"sparseconv: {one_line(str(error))}", file=sys.stderr)
         return status
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return 0
     except OSError as error:
-        print(f"sparseconv: {error}; check the folder and its permissions", file=sys.stderr)
+        told = one_line(f"{error}; check the folder and its permissions")
+        print(f"sparseconv: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("sparseconv: stopped; run the same command to go on", file=sys.stderr)

@@ -24,8 +24,8 @@ import numpy as np
 from sparseconv_lib.study import records
 from sparseconv_lib.study.errors import OneLineError
 from sparseconv_lib.study.grid import EXPERIMENTS, Page, task_of
-from sparseconv_lib.study.paths import ROOT
-from sparseconv_lib.study.protocol import ParameterError, preset
+from sparseconv_lib.study.paths import QUICKLY, TOP
+from sparseconv_lib.study.protocol import TRAINING_IMAGES, ParameterError, preset
 from sparseconv_lib.study.records import Record, RecordError
 
 LARGEST = 4 << 20  # bytes of one file; a page has 200 kB at most, pictures of a run somewhat more
@@ -46,7 +46,7 @@ class Collected:
     refused: list[str] = field(default_factory=list)
 
 
-def pack(archive: Path, root: Path = ROOT) -> int:
+def pack(archive: Path, root: Path = TOP) -> int:
     """Writes every record of `root` with its page to `archive`; returns their number.
 
     Raises RecordError for a record that cannot be read, and CollectError where `archive` exists.
@@ -55,6 +55,19 @@ def pack(archive: Path, root: Path = ROOT) -> int:
         raise CollectError(f"{archive} exists; name another file, or --unpack it")
     if not archive.parent.is_dir():
         raise CollectError(f"the folder {archive.parent} does not exist; make it first")
+    part = archive.with_name(f"{archive.name}.{uuid.uuid4().hex}.part")
+    part.touch()  # before all is read: a place that cannot be written to is told at once
+    try:
+        files, number = _published(root)
+        part.write_bytes(archive_of(files))
+        os.replace(part, archive)
+    finally:
+        part.unlink(missing_ok=True)
+    return number
+
+
+def _published(root: Path) -> tuple[dict[str, bytes], int]:
+    """Every file of a published record, its page and example included; and how many records."""
     paths: set[Path] = set()
     number = 0
     for path in sorted((root / "results").glob("*/*/*.json")):
@@ -70,13 +83,7 @@ def pack(archive: Path, root: Path = ROOT) -> int:
     for name, content in files.items():
         if len(content) > LARGEST:
             raise CollectError(f"{name} has {len(content):,} bytes, more than a page or record may")
-    part = archive.with_name(f"{archive.name}.{uuid.uuid4().hex}.part")
-    try:
-        part.write_bytes(archive_of(files))
-        os.replace(part, archive)
-    finally:
-        part.unlink(missing_ok=True)
-    return number
+    return files, number
 
 
 def archive_of(files: dict[str, bytes]) -> bytes:
@@ -92,7 +99,7 @@ def archive_of(files: dict[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def unpack(archive: Path, root: Path = ROOT) -> Collected:
+def unpack(archive: Path, root: Path = TOP) -> Collected:
     """Puts the records of `archive` into `root` with their pages, each page before its records.
 
     Refused, with a reason, is what is not a whole record with an executed page, or differs from
@@ -184,6 +191,11 @@ def _check_training(record: Record) -> None:
         raise CollectError(f"no experiment is called {key.experiment!r}")
     if record.protocol != preset(key.protocol, task_of(key.experiment)):
         raise CollectError(f"made under another {key.protocol} than today's; sweep it again")
+    if (
+        not QUICKLY
+        and record.content["images"]["train"] != TRAINING_IMAGES[record.protocol.dataset]
+    ):
+        raise CollectError("made by a quick run, of generated images; sweep it again")
     pages = {
         str(Page(key.experiment, key.protocol, key.sparsity, key.seed, (key.network,), apart).path)
         for apart in (False, True)

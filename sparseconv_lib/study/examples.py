@@ -23,11 +23,17 @@ LARGEST_MAP = 56  # pixels a side; larger maps are averaged down
 
 @dataclass(frozen=True)
 class Example:
-    """image uint8 (C, H, W); mask bool (H, W), True where observed; label, an index."""
+    """image uint8 (C, H, W); mask bool (H, W), True where observed; label, an index.
+
+    maps: the first convolution's, float (channels, H, W), at most LARGEST_MAP a side;
+    probabilities: of each class, (classes,).
+    """
 
     image: np.ndarray
     mask: np.ndarray
     label: int
+    maps: np.ndarray
+    probabilities: np.ndarray
 
 
 def as_seen(one: Images, mask: Tensor, protocol: Protocol) -> np.ndarray:
@@ -110,4 +116,6 @@ def read(path: Path) -> Example | None:
             image = np.array(picture).transpose(2, 0, 1)  # its own, so that torch takes it
         else:
             image = file["image"]
-        return Example(image, file["mask"], int(file["label"]))
+        low, high = (file[f"maps_{end}"][:, None, None] for end in ("low", "high"))
+        maps = low + file["maps"] / 255 * (high - low)
+        return Example(image, file["mask"], int(file["label"]), maps, file["probabilities"])

@@ -3,10 +3,13 @@
 Both are used as `concurrent.futures` uses executors; nothing here schedules anything.
 """
 
+import asyncio
 import concurrent.futures
 import contextlib
 import multiprocessing
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -21,7 +24,8 @@ from sparseconv_lib.study.processes import (
 )
 
 T = TypeVar("T")
-PATIENCE = 60  # seconds for a cluster's scheduler to answer, and for its first worker to come
+REACH = 4  # seconds to reach the machine of a cluster's scheduler
+PATIENCE = 60  # seconds for the scheduler to answer, and for its first worker to come
 
 
 class ExecutorError(OneLineError, RuntimeError):
@@ -88,11 +92,13 @@ def cluster(address: str, root: Path) -> Iterator[Workers]:
     except ImportError:
         raise ExecutorError("dask is not installed; pip install '.[cluster]'") from None
     try:
+        with concurrent.futures.ThreadPoolExecutor(1) as apart:  # here a loop may run: in Jupyter
+            apart.submit(_ask, address).result()
         client = Client(address, timeout=PATIENCE, set_as_default=False)
     except Exception as reason:  # dask's own errors, the system's, or those of a bad address
+        told = (str(reason) and _first_line(reason)) or "no answer"
         raise ExecutorError(
-            f"no dask scheduler at {address} ({_first_line(reason)}); start one with "
-            "`dask scheduler`"
+            f"no dask scheduler at {address} ({told}); start one with `dask scheduler`"
         ) from None
     with client:
         _check(client, address, root)
@@ -107,6 +113,35 @@ def cluster(address: str, root: Path) -> Iterator[Workers]:
             ) from None
         finally:
             executor.shutdown(wait=False)  # after an interruption, what runs there is let go
+
+
+def _ask(address: str) -> None:
+    asyncio.run(asyncio.wait_for(_identity(address), PATIENCE))
+
+
+async def _identity(address: str) -> None:
+    """Asks a scheduler who it is: a Client that finds none is a traceback and half a minute."""
+    from distributed import rpc
+    from distributed.comm import get_address_host_port
+    from distributed.security import Security
+
+    _wait_for(get_address_host_port(address))
+    how = Security().get_connection_args("client")  # by dask's configuration, as a Client connects
+    async with rpc(address, connection_args=how) as scheduler:
+        await scheduler.identity()
+
+
+def _wait_for(place: tuple[str, int]) -> None:
+    """Until somebody listens there; an OSError after REACH seconds. dask would go on trying."""
+    until = time.monotonic() + REACH
+    while True:
+        try:
+            socket.create_connection(place, REACH).close()
+            return
+        except ConnectionRefusedError:  # perhaps it is just starting
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.2)
 
 
 def _first_line(reason: Exception) -> str:

@@ -9,10 +9,13 @@ from typing import Any
 import matplotlib
 import numpy as np
 import seaborn
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 from PIL import Image
 
+from sparseconv_lib.study import charts, numbers
 from sparseconv_lib.study.records import Record
 from sparseconv_lib.study.statistics import Summary
 from sparseconv_lib.study.training import PARTS_OF_AN_EPOCH
@@ -47,22 +50,39 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **m
 
 def as_html(figure: Figure, caption: str, alt: str, photographs: bool = False) -> str:
     """The figure as an HTML <figure> with its picture inside it."""
+    return pictures([(figure, alt)], caption, photographs)
+
+
+def pictures(panels: Sequence[tuple[Figure, str]], caption: str, photographs: bool = False) -> str:
+    """Figures beside each other, or where the page is narrow below, under one caption.
+
+    panels: figures, each with a text for those who cannot see it.
+    """
+    shown = "".join(_picture(figure, alt, photographs) for figure, alt in panels)
+    if len(panels) > 1:
+        shown = f'<div class="plot">{shown}</div>'
+    return (
+        f'<figure class="chart">{shown}<figcaption>{numbers.as_html(caption)}</figcaption></figure>'
+    )
+
+
+def _picture(figure: Figure, alt: str, photographs: bool) -> str:
     stream = io.BytesIO()
     with matplotlib.rc_context(_RC):
         figure.savefig(stream, format="png")
     picture = Image.open(stream).convert("RGB")
     stream = io.BytesIO()
     if photographs:
-        picture.save(stream, format="webp", quality=50)
+        picture.save(stream, format="webp", quality=30, method=6)
     else:
-        # A palette of 64 colours makes a chart a third of its size; there are many run pages.
-        picture.quantize(64).save(stream, format="png", optimize=True)
+        # Of few colours and without loss a chart has a fourth of its size; there are many pages.
+        few = picture.quantize(32).convert("RGB")
+        few.save(stream, format="webp", lossless=True, quality=100, method=6)
     data = base64.b64encode(stream.getvalue()).decode()
-    kind = "webp" if photographs else "png"
     width = round(figure.get_figwidth() * 96)
     return (
-        f'<figure class="chart"><img src="data:image/{kind};base64,{data}" width="{width}" '
-        f'alt="{html.escape(alt)}"><figcaption>{caption}</figcaption></figure>'
+        f'<img src="data:image/webp;base64,{data}" width="{width}" '
+        f'alt="{html.escape(numbers.plain(alt))}">'
     )
 
 
@@ -135,38 +155,50 @@ def accuracy_by_sparsity(
     cells: network -> sparsity -> Summary; source: network -> sparsity -> accuracy. `claim` is a
     sentence for the caption.
     """
-    figure, (axis, detail) = new_figure(7.6, 3.6, 1, 2)
+    whole, axis = new_figure(3.25, 2.9)
+    enlarged, detail = new_figure(3.25, 2.9)
+    series = []
+    for i, (network, by_sparsity) in enumerate(cells.items()):
+        ours = charts.Series(network, *STYLES[network])
+        x = np.array(list(by_sparsity)) + 0.004 * (i - 1.5)  # so that bars do not hide bars
+        mean = np.array([100 * s.mean for s in by_sparsity.values()])
+        told = [f"{network}, p = {p:g}: {_accuracy(s)}" for p, s in by_sparsity.items()]
+        for panel in (axis, detail):
+            ours.draw(panel, x, mean, told, _half_widths(by_sparsity), markersize=3.5)
+        series.append(ours)
+    for network, values in source.items():
+        name = f"source, {network.removesuffix('-kept')}"
+        theirs = charts.Series(name, STYLES[network][0], "none", "x")
+        told = [f"{name}, p = {p:g}: {100 * v:.2f} %, one run" for p, v in values.items()]
+        for panel in (axis, detail):
+            theirs.draw(
+                panel, list(values), [100 * v for v in values.values()], told,
+                markeredgewidth=1.6, markersize=7,
+            )  # fmt: skip
+        series.append(theirs)
     for panel in (axis, detail):
-        for i, (network, by_sparsity) in enumerate(cells.items()):
-            color, line, marker = STYLES[network]
-            x = np.array(list(by_sparsity)) + 0.004 * (i - 1.5)  # so that bars do not hide bars
-            mean = np.array([100 * s.mean for s in by_sparsity.values()])
-            panel.errorbar(
-                x, mean, _half_widths(by_sparsity), color=color, linestyle=line, marker=marker,
-                markersize=3.5, linewidth=1.3, capsize=2, label=network,
-            )  # fmt: skip
-        for network, values in source.items():
-            panel.plot(
-                list(values), [100 * v for v in values.values()], linestyle="none", marker="x",
-                color=STYLES[network][0], markeredgewidth=1.6, markersize=7,
-                label=f"source, {network.removesuffix('-kept')}",
-            )  # fmt: skip
-        panel.set(xlabel="sparsity p (training and test)")
-    axis.set(ylabel="test accuracy (%)", title="all sparsities")
+        panel.set(xlabel="sparsity p (training and test)", ylabel="test accuracy (%)")
+    axis.set(title="all sparsities")
     detail.set(xlim=(0.65, 0.97), title="p ≥ 0.7")
     high = [100 * s.mean for by in cells.values() for p, s in by.items() if p >= 0.7]
     high += [100 * v for by in source.values() for p, v in by.items() if p >= 0.7]
     if high:
         detail.set_ylim(min(high) - 2, max(high) + 1)
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
-    told = "; ".join(
+    ends = "; ".join(
         f"{network} from {100 * s[min(s)].mean:.1f} % at p = {min(s):g} to "
         f"{100 * s[max(s)].mean:.1f} % at p = {max(s):g}"
         for network, s in cells.items()
         if s
     )
-    return as_html(figure, claim, f"Test accuracy against sparsity: {told}.")
+    alt = f"Test accuracy against sparsity: {ends}."
+    panels = ((whole, alt), (enlarged, "The same from p = 0.7 on, enlarged."))
+    return charts.as_html(panels, series, claim)
+
+
+def _accuracy(summary: Summary) -> str:
+    """ "91.20 ± 0.31 %, n = 5": mean and standard deviation over seeds."""
+    spread = "" if summary.n == 1 else f" ± {100 * summary.sd:.2f}"
+    return f"{100 * summary.mean:.2f}{spread} %, n = {summary.n}"
 
 
 def _half_widths(by_sparsity: dict[float, Summary]) -> np.ndarray | None:
@@ -177,26 +209,77 @@ def _half_widths(by_sparsity: dict[float, Summary]) -> np.ndarray | None:
 
 def paired_differences(cells: dict[str, dict[float, Summary]], against: str, caption: str) -> str:
     """Accuracy minus that of `against`, paired by seed, in points with 95 % intervals."""
-    figure, axis = new_figure(6.4, 3.2)
+    figure, axis = new_figure(4.4, 3.1)
     axis.axhline(0, color="#444444", linewidth=1)
+    series = []
     for i, (network, by_sparsity) in enumerate(cells.items()):
-        color, line, marker = STYLES[network]
         x = np.array(list(by_sparsity)) + 0.006 * (i - 1)
         mean = np.array([100 * s.mean for s in by_sparsity.values()])
-        axis.errorbar(
-            x, mean, _half_widths(by_sparsity), color=color, linestyle=line, marker=marker,
-            markersize=4, linewidth=1.3, capsize=2, label=network,
-        )  # fmt: skip
+        told = [f"{network}, p = {p:g}: {_difference(s)}" for p, s in by_sparsity.items()]
+        series.append(charts.Series(network, *STYLES[network]))
+        series[-1].draw(axis, x, mean, told, _half_widths(by_sparsity))
     axis.set(
         xlim=(-0.03, 0.98),
         xlabel="sparsity p (training and test)",
         ylabel=f"points above {against}",
     )
-    axis.legend()
-    told = "; ".join(
+    ends = "; ".join(
         f"{network} from {min(100 * c.mean for c in s.values()):+.1f} to "
         f"{max(100 * c.mean for c in s.values()):+.1f} points"
         for network, s in cells.items()
         if s
     )
-    return as_html(figure, caption, f"Accuracy minus that of {against}, against sparsity: {told}.")
+    alt = f"Accuracy minus that of {against}, against sparsity: {ends}."
+    return charts.as_html([(figure, alt)], series, caption)
+
+
+def _difference(summary: Summary) -> str:
+    """ "−0.52 ± 0.31 points, n = 5": mean and standard deviation of paired differences."""
+    spread = "" if summary.n == 1 else f" ± {100 * summary.sd:.2f}"
+    return f"{100 * summary.mean:+.2f}{spread} points, n = {summary.n}".replace("-", "−")
+
+
+def accuracy_matrices(
+    matrices: Mapping[str, Mapping[tuple[float, float], Summary]],
+    sparsities: Sequence[float],
+    caption: str,
+    alt: str,
+) -> str:
+    """A coloured table for each network: trained at a row's sparsity, tested at a column's.
+
+    matrices: network -> (training sparsity, test sparsity) -> Summary; a cell that is not there is
+    blank. Colours are on one scale for all.
+    """
+    means = [100 * summary.mean for matrix in matrices.values() for summary in matrix.values()]
+    lowest = 10 * (min(means, default=0) // 10)
+    head = "".join(f'<th scope="col">{q:g}</th>' for q in sparsities)
+    tables = []
+    for i, (network, matrix) in enumerate(matrices.items()):
+        rows = []
+        for p in sparsities:
+            row = "".join(_cell(network, p, q, matrix.get((p, q)), lowest) for q in sparsities)
+            rows.append(f'<tr><th scope="row">{p:g}</th>{row}</tr>')
+        tables.append(
+            f'<table class="matrix" data-series="{i}"><caption>{html.escape(network)}: trained at '
+            f"(down), tested at (across)</caption><thead><tr><td></td>{head}</tr></thead>"
+            f"<tbody>{''.join(rows)}</tbody></table>"
+        )
+    return charts.interactive("".join(tables), "", caption, alt)
+
+
+def _cell(network: str, p: float, q: float, summary: Summary | None, lowest: float) -> str:
+    if summary is None:
+        return "<td></td>"
+    red, green, blue, _ = colormaps["viridis"]((100 * summary.mean - lowest) / (100 - lowest))
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (red, green, blue)
+    ]
+    luminance = np.dot(linear, (0.2126, 0.7152, 0.0722))  # as WCAG has it
+    ink = "#000" if luminance > 0.179 else "#fff"  # where both contrasts are alike
+    told = f"{network}, trained at p = {p:g}, tested at {q:g}: {_accuracy(summary)}"
+    own = " own" if p == q else ""
+    shown = numbers.as_html(numbers.number(f"{100 * summary.mean:.1f}", summary))
+    return (
+        f'<td class="point{own}" style="background:{to_hex((red, green, blue))};color:{ink}" '
+        f'title="{html.escape(told)}">{shown}</td>'
+    )

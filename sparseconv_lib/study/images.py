@@ -7,6 +7,7 @@ and filled a part at a time.
 
 import dataclasses
 import math
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from sparseconv_lib.masks import FIELDS, observe, observed
 from sparseconv_lib.networks import stream_seed
+from sparseconv_lib.study.field_store import store_of
 from sparseconv_lib.study.interpolation import nearest
 from sparseconv_lib.study.protocol import MAPS, Protocol
 
@@ -59,22 +61,54 @@ def draw_masks(
 
     sparsity: of all images, or of each: (N,), on the CPU.
     """
-    generator = torch.Generator().manual_seed(stream_seed(seed, f"{use} masks"))
-    draw = FIELDS[protocol.mask_kind]
+    device = images.pixels.device
+    if device.type == "cuda":
+        key, draw = _field(protocol, images, seed, use)
+        return _cut(store_of(device).get(key, draw, device), sparsity)
+    masks, start = [], 0
+    for field in _field_parts(protocol.mask_kind, *_size(images), seed, use):
+        own = sparsity[start : start + len(field)] if isinstance(sparsity, Tensor) else sparsity
+        masks.append(_cut(field, own))
+        start += len(field)
+    return torch.cat(masks)
+
+
+def draw_ahead(protocol: Protocol, images: Images, seeds: Iterable[int], use: str) -> None:
+    """On a GPU, begins to draw what `draw_masks` will be asked for."""
+    device = images.pixels.device
+    if device.type == "cuda":
+        store_of(device).ahead(dict(_field(protocol, images, seed, use) for seed in seeds))
+
+
+def _field(
+    protocol: Protocol, images: Images, seed: int, use: str
+) -> tuple[Hashable, Callable[[], Tensor]]:
+    """What tells a field from others, and how it is drawn."""
+    which = (protocol.mask_kind, *_size(images), seed, use)
+    return which, lambda: torch.cat(list(_field_parts(*which)))
+
+
+def _size(images: Images) -> tuple[int, int, int]:
     height, width = images.pixels.shape[2:]
+    return len(images), height, width
+
+
+def _field_parts(
+    kind: str, number: int, height: int, width: int, seed: int, use: str
+) -> Iterator[Tensor]:
+    """The field of `number` images, some at a time: float32 (n, 1, H, W), on the CPU."""
+    generator = torch.Generator().manual_seed(stream_seed(seed, f"{use} masks"))
     # A field is four times the size of its mask. A multiple of 16 images, so that the numbers do
     # not depend on how many are drawn at once.
     at_once = max(16, 4096 * 28 * 28 // (height * width) // 16 * 16)
-    masks = []
-    for start in range(0, len(images), at_once):
-        count = min(at_once, len(images) - start)
-        field = draw(count, height, width, generator)
-        if isinstance(sparsity, Tensor):
-            mask = field >= sparsity[start : start + count].view(-1, 1, 1, 1)
-        else:
-            mask = observed(field, sparsity)
-        masks.append(mask.to(images.pixels.device))
-    return torch.cat(masks)
+    for start in range(0, number, at_once):
+        yield FIELDS[kind](min(at_once, number - start), height, width, generator)
+
+
+def _cut(field: Tensor, sparsity: float | Tensor) -> Tensor:
+    if isinstance(sparsity, Tensor):
+        return field >= sparsity.view(-1, 1, 1, 1).to(field.device)
+    return observed(field, sparsity)
 
 
 def draw_sparsities(

@@ -11,6 +11,7 @@ from sparseconv_lib.study import (
     claims,
     implementations,
     mask_twice,
+    numbers,
     records,
     skill,
     tables,
@@ -82,6 +83,30 @@ def _so_far(claim: Claim, verdict: Verdict) -> str:
     if grid is None or least >= grid.seeds:
         return verdict.reason
     return f"{verdict.reason} So far: {least} of the grid's {grid.seeds} seeds."
+
+
+def ours(row: Row) -> str:
+    """Our number beside the source's, in the comparison that decides or comes nearest to it.
+
+    Its mean, marked as `numbers` says; in brackets the interval that the rule reads; n. Empty where
+    nothing was run.
+    """
+    if row.claim.rule.type == "arithmetic":
+        return "" if row.word == NOT_DECIDED else "calculated"
+    if row.verdict.decisive is None:
+        return ""
+    cell = row.verdict.cells[row.verdict.decisive]
+    difference = row.claim.rule.type != "prediction" and (
+        row.claim.contrasts()[row.verdict.decisive].subtrahend is not None
+    )
+    spec, unit = ("+.2f", "points") if difference else (".2f", "%")
+    mean, low, high = (
+        None if cell[name] is None else f"{100 * cell[name]:{spec}}".replace("-", "−")
+        for name in ("mean", "low", "high")
+    )
+    span = f" ({low} to {high})" if low is not None else ""
+    told = numbers.number(f"{mean} {unit}", cell["mean"])
+    return f"{cell['label']}: {told}{span}, n = {cell['n']}"
 
 
 def rule_in_words(claim: Claim) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import nbformat
 
-from sparseconv_lib.study.paths import NOTEBOOKS
+from sparseconv_lib.study.paths import NOTEBOOKS, QUICKLY
 
 
 def cells_of(source: Path) -> nbformat.NotebookNode:
@@ -65,6 +65,8 @@ def main() -> None:
     """
     from sparseconv_lib.study import probe, provenance
 
+    if QUICKLY:
+        raise SystemExit("$SPARSECONV_QUICK is set, and notebooks show what is published: unset it")
     if provenance.code_identity() not in probe.load():
         raise SystemExit(
             "the code that trains has changed: run `sparseconv probe` first, which records whether "

@@ -4,10 +4,23 @@ import os
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]  # the checkout: the folder above sparseconv_lib
-RESULTS = ROOT / "results"
-BOOK = ROOT / "book"
+PUBLISHED = (ROOT / "results", ROOT / "book" / "runs")
+QUICK = ROOT / "_build" / "quick"  # where `make quick` keeps everything of its own
+QUICKLY = os.environ.get("SPARSECONV_QUICK", "") not in ("", "0")
+TOP = QUICK if QUICKLY else ROOT  # the folder above what is recorded
+RESULTS = TOP / "results"
+BOOK = TOP / "book"
 RUNS = BOOK / "runs"
 NOTEBOOKS = ROOT / "notebooks"
+
+
+def check_apart(path: Path) -> None:
+    """Under $SPARSECONV_QUICK nothing is written among what is published: RuntimeError."""
+    if QUICKLY and any(path.resolve().is_relative_to(folder.resolve()) for folder in PUBLISHED):
+        raise RuntimeError(
+            f"{path} is published, and $SPARSECONV_QUICK is set: a quick run has a folder of its "
+            "own; unset it"
+        )
 
 
 def data_folder() -> Path | None:

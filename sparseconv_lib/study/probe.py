@@ -6,6 +6,7 @@ they agree: then the change did not touch the numbers. `sparseconv probe` runs t
 """
 
 import dataclasses
+import functools
 import json
 import os
 import uuid
@@ -100,8 +101,14 @@ def agree(a: list[float], b: list[float]) -> bool:
 
 
 def load(path: Path = PROBES) -> dict[str, Digits]:
-    """Code identity -> its probes; empty where none was ever run."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    """Code identity -> its probes, not to be changed; empty where none was ever run."""
+    return _parsed(path, path.stat().st_mtime_ns) if path.exists() else {}
+
+
+@functools.lru_cache(4)
+def _parsed(path: Path, changed: int) -> dict[str, Digits]:
+    """The file as it was when it last changed: every number of the book asks for it."""
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def save(digits: Digits, path: Path = PROBES) -> None:

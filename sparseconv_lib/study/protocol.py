@@ -177,7 +177,8 @@ class Protocol:
     patience: int = _knob(0, "epochs without a better held-out accuracy before stopping; 0: none")
     precision: Literal["float32", "bfloat16"] = _knob(
         "float32",
-        "of convolutions and linear layers; weights are float32, and channels first, in any case",
+        "of convolutions and linear layers; weights are float32, and channels first, in any case. "
+        "float32: a GPU's convolutions of photographs and maps multiply in TF32, PyTorch's default",
     )
 
     def __post_init__(self) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 from sparseconv_lib.masks import FIELDS
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study.errors import OneLineError
-from sparseconv_lib.study.paths import RESULTS
+from sparseconv_lib.study.paths import RESULTS, check_apart
 from sparseconv_lib.study.protocol import (
     BASELINES,
     ParameterError,
@@ -32,6 +32,7 @@ from sparseconv_lib.study.protocol import (
     check_sparsity,
     whole_number,
 )
+from sparseconv_lib.study.traced import Traced
 
 VERSION = 1
 METHODS = (*NETWORKS, *BASELINES)  # what a record may be of
@@ -239,7 +240,10 @@ SCHEMA: dict[str, Any] = _object(
 
 @dataclass(frozen=True)
 class Record:
-    """A validated record. `content` is the JSON object that `SCHEMA` describes."""
+    """A validated record. `content` is the JSON object that `SCHEMA` describes.
+
+    Accuracies and errors are `Traced`: what is computed from them remembers the record's key.
+    """
 
     content: dict[str, Any]
 
@@ -259,11 +263,12 @@ class Record:
 
     def error_at(self, sparsity: float, missing_only: bool = False) -> float:
         """The same at `sparsity`, or over missing pixels alone. KeyError where it is not known."""
-        return self.content["error_missing" if missing_only else "error"][f"{sparsity:g}"]
+        errors = self.content["error_missing" if missing_only else "error"]
+        return Traced(errors[f"{sparsity:g}"], (self.key,))
 
     def accuracy_at(self, sparsity: float) -> float:
         """Test accuracy at `sparsity`. Raises KeyError if it was not tested there."""
-        return self.content["accuracy"][f"{sparsity:g}"]
+        return Traced(self.content["accuracy"][f"{sparsity:g}"], (self.key,))
 
     def with_statistics(self, evaluation: str) -> dict[float, float] | None:
         """Test sparsity -> accuracy with that kind of BatchNorm statistics; None if not tested."""
@@ -271,7 +276,9 @@ class Record:
             found = self.content["accuracy"]
         else:
             found = self.content.get("other_statistics", {}).get(evaluation)
-        return None if found is None else {float(q): a for q, a in found.items()}
+        return (
+            None if found is None else {float(q): Traced(a, (self.key,)) for q, a in found.items()}
+        )
 
     def correct_at(self, sparsity: float) -> np.ndarray | None:
         """Which test images were classified correctly there: bool (N,); None if not kept."""
@@ -305,6 +312,10 @@ def _validator() -> Any:
 
 def validated(content: object, where: str) -> Record:
     """`content` as a Record, or RecordError naming `where` it stands and what is wrong."""
+    version = content.get("version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > VERSION:
+        told = f"of version {version}, newer than this code's {VERSION}; update the code"
+        raise RecordError(f"{where}: {told}, or {_REMEDY}")
     error = next(iter(_validator().iter_errors(content)), None)
     if error is not None:
         field = "/".join(map(str, error.absolute_path)) or "the file"
@@ -383,6 +394,7 @@ def write(record: Record, folder: Path = RESULTS) -> Path:
     Raises FileExistsError if that training has a record already: none is ever rewritten.
     """
     path = record.key.path(folder)
+    check_apart(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     text = json.dumps(_rounded(record.content), indent=1, ensure_ascii=False) + "\n"
@@ -449,7 +461,11 @@ def describe() -> str:
         "by which a change of the code is shown not to have changed the numbers. `source.toml`",
         "holds numbers of the source beyond its claims, `implementations.toml` what other public",
         "implementations store, `denominators.json`, `layouts.json` and `benchmark-cpu.json` (or",
-        "-cuda) what `sparseconv measure` measured.",
+        "-cuda) what `sparseconv measure` measured, `faults.json` what was counted after faults,",
+        "`mutation.json` and `coverage.json` what was counted of the tests, `mutants.toml` why",
+        "some breaks go unnoticed, `sameness.json` how far two versions of PyTorch are apart,",
+        "`promises.toml` the promises of the book and their tests. `releases/` holds the means of",
+        "each release: `sparseconv release` writes one.",
         "",
         "| field | type | meaning |",
         "|---|---|---|",

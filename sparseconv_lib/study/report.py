@@ -11,11 +11,13 @@ from torch import nn
 from sparseconv_lib.networks import NETWORKS, Architecture, ClassificationNet
 from sparseconv_lib.study import (
     caltech,
+    captions,
     claims,
     deviations,
     examples,
     figures,
     ledger,
+    numbers,
     probe,
     provenance,
     records,
@@ -33,22 +35,59 @@ HEADLINE_SPARSITY = 0.8  # the one at which the source's text gives its numbers
 
 def as_html(table: pandas.DataFrame, caption: str) -> str:
     """A table under its caption; where the page is narrow the table scrolls, the caption wraps."""
-    told = html.escape(caption)
-    body = table.to_html(index=False, border=0, escape=True, na_rep="–")
-    body = body.replace("<table", f'<table aria-label="{told}"', 1)
+    told, label = html.escape(caption), html.escape(numbers.plain(caption))
+    body = numbers.as_html(table.to_html(index=False, border=0, escape=True, na_rep="–"))
+    body = body.replace("<table", f'<table aria-label="{label}"', 1)
     return (
-        f'<p class="table-caption">{told}</p>'
+        f'<p class="table-caption">{numbers.as_html(told)}</p>'
         f'<div class="table-scroll" tabindex="0" role="region" aria-label="table">{body}</div>'
     )
 
 
+def plotted(rows: Sequence[Mapping[str, str]], caption: str) -> str:
+    """The numbers of a chart as a table, folded, to stand below it."""
+    return (
+        '<details class="plotted"><summary>The numbers of this chart</summary>'
+        f"{as_html(pandas.DataFrame(rows).fillna('–'), caption)}</details>"
+    )
+
+
+def accuracies_plotted(
+    cells: Mapping[str, Mapping[float, Summary]],
+    source: Mapping[str, Mapping[float, float]],
+    told: Callable[[Summary], str],
+    caption: str,
+) -> str:
+    """A row for each sparsity, a column for each network of a chart, as `told` tells them.
+
+    source: network -> sparsity -> the source's accuracy, which has columns of its own.
+    """
+    every = [*cells.values(), *source.values()]
+    rows = []
+    for p in sorted({p for by_sparsity in every for p in by_sparsity}):
+        row = {"p": f"{p:g}"}
+        row |= {network: told(by[p]) for network, by in cells.items() if p in by}
+        row |= {f"source, {n}": f"{100 * by[p]:.2f}" for n, by in source.items() if p in by}
+        rows.append(row)
+    return plotted(rows, caption)
+
+
+def with_interval(summary: Summary) -> str:
+    """ "91.20 (90.80 to 91.60), n = 5": in per cent, with the 95 % interval of the mean."""
+    told = f"{100 * summary.mean:.2f}"
+    if summary.n > 1:
+        told += f" ({100 * summary.low:.2f} to {100 * summary.high:.2f})"
+    told = f"{told}, n = {summary.n}".replace(" ", NO_BREAK)
+    return numbers.number(told, summary, f"{100 * summary.sd:.2f} points")
+
+
 def paragraph(text: str) -> str:
     """Prose that was made from the records."""
-    return f"<p>{html.escape(text)}</p>"
+    return f"<p>{numbers.as_html(html.escape(text))}</p>"
 
 
 def percent(accuracy: float) -> str:
-    return f"{100 * accuracy:.2f}{NO_BREAK}%"
+    return numbers.number(f"{100 * accuracy:.2f}{NO_BREAK}%", accuracy)
 
 
 def signed(number: float, digits: int) -> str:
@@ -63,7 +102,9 @@ def points(difference: Summary | None, digits: int = 1) -> str:
     told = signed(100 * difference.mean, digits)
     if difference.n > 1:
         told += f" ({signed(100 * difference.low, 1)} to {signed(100 * difference.high, 1)})"
-    return told.replace(" ", NO_BREAK)
+    return numbers.number(
+        told.replace(" ", NO_BREAK), difference, f"{100 * difference.sd:.2f} points"
+    )
 
 
 def architecture_table(architecture: Architecture, protocol: Protocol) -> str:
@@ -122,7 +163,7 @@ def run_table(trained: Sequence[Record], keys: Sequence[Key], claim: str = "mnis
                 "seconds": f"{where['seconds']:.0f}",
                 "images/s": f"{images_a_second(by_key[key]):,.0f}",
             }
-            where_from.add(f"{where['device']}; commit {_short(where['commit'])}")
+            where_from.add(f"{where['device']}; commit {short(where['commit'])}")
         else:
             row |= {"test accuracy": "not run"}
         rows.append(row)
@@ -142,7 +183,8 @@ def images_a_second(record: Record) -> float:
     return epochs * trained_on / content["provenance"]["seconds"]
 
 
-def _short(commit: str) -> str:
+def short(commit: str) -> str:
+    """The first ten digits of a commit, with "+changes" where it has that."""
     head, plus, changes = commit.partition("+")
     return head[:10] + plus + changes
 
@@ -200,9 +242,10 @@ def class_names(experiment: str) -> tuple[str, ...]:
 
 def spread(summary: Summary) -> str:
     """ "91.20 ± 0.31 %, n = 10": mean and standard deviation over seeds."""
-    if summary.n == 1:
-        return f"{100 * summary.mean:.2f} %, n = 1"
-    return f"{100 * summary.mean:.2f} ± {100 * summary.sd:.2f} %, n = {summary.n}"
+    told = f"{100 * summary.mean:.2f} %, n = 1"
+    if summary.n > 1:
+        told = f"{100 * summary.mean:.2f} ± {100 * summary.sd:.2f} %, n = {summary.n}"
+    return numbers.number(told, summary, f"{100 * summary.sd:.2f} points")
 
 
 def beside_recorded(trained: Sequence[Record], experiment: str, claim: str) -> str:
@@ -219,7 +262,7 @@ def beside_recorded(trained: Sequence[Record], experiment: str, claim: str) -> s
             f"{key.network}, seed {key.seed}: {percent(record.accuracy)}; "
             f"recorded {recorded}; {told}"
         )
-    return "\n".join(lines) or "Not run at this sparsity, protocol and seed."
+    return numbers.plain("\n".join(lines)) or "Not run at this sparsity, protocol and seed."
 
 
 def _grid(experiment: str, protocol: str) -> Grid:
@@ -252,7 +295,11 @@ def source_table(experiment: str, protocol: str, claim: str) -> str:
             told.append(_cell(summary, marks[network]))
             told.append(f"{100 * source:.2f}" if source is not None else "–")
             difference = summary.mean - source if summary and source is not None else None
-            told.append("–" if difference is None else signed(100 * difference, 2))
+            told.append(
+                "–"
+                if difference is None
+                else numbers.number(signed(100 * difference, 2), difference)
+            )
         return told
 
     return _grid_table(
@@ -293,7 +340,8 @@ def _cell(summary: Summary | None, mark: str) -> str:
     if summary is None:
         return "not run"
     spread = "" if summary.n == 1 else f" ± {100 * summary.sd:.2f}"
-    return f"{100 * summary.mean:.2f}{spread}{mark}".replace(" ", NO_BREAK)
+    told = f"{100 * summary.mean:.2f}{spread}{mark}".replace(" ", NO_BREAK)
+    return numbers.number(told, summary, f"{100 * summary.sd:.2f} points")
 
 
 def _grid_table(
@@ -355,11 +403,15 @@ def accuracy_figure(experiment: str, protocol: str, claim: str) -> str:
         for network in NETWORKS
     }
     source = {network: values for network, values in source.items() if values}
-    return figures.accuracy_by_sparsity(
-        {network: cells for network, cells in summaries.items() if cells},
+    run = {network: cells for network, cells in summaries.items() if cells}
+    chart = figures.accuracy_by_sparsity(
+        run,
         source,
-        f"Test accuracy against sparsity, {_seeds(summaries)}; bars are 95 % intervals of the mean "
-        "where there are several. Crosses are the source's single runs.",
+        f"{captions.accuracies(run)}Test accuracy against sparsity, {_seeds(summaries)}; bars are "
+        "95 % intervals of the mean where there are several. Crosses are the source's single runs.",
+    )
+    return chart + accuracies_plotted(
+        run, source, with_interval, "Test accuracy in per cent, with 95 % intervals of the mean."
     )
 
 
@@ -375,12 +427,15 @@ def difference_figure(experiment: str, protocol: str, against: str) -> str:
             a, b = cells.get((network, p, p), {}), cells.get((against, p, p), {})
             if a.keys() & b.keys():
                 differences.setdefault(network, {})[p] = paired_difference(a, b)
-    return figures.paired_differences(
+    chart = figures.paired_differences(
         differences,
         against,
-        f"Test accuracy minus that of {against} with the same seed, masks and order of images, "
-        f"{_seeds(differences)}; bars are 95 % intervals of the mean difference where there are "
-        "several.",
+        f"{captions.differences(differences, against)}Test accuracy minus that of {against} with "
+        f"the same seed, masks and order of images, {_seeds(differences)}; bars are 95 % intervals "
+        "of the mean difference where there are several, not corrected for their number.",
+    )
+    return chart + accuracies_plotted(
+        differences, {}, points, f"Points above {against}, with 95 % intervals."
     )
 
 
@@ -408,6 +463,24 @@ def verdict_table(experiment: str | None = None) -> str:
     return as_html(pandas.DataFrame(rows), "Verdicts, by the rules committed before the first run.")
 
 
+def time_in_words(experiment: str, protocol: str) -> str:
+    """What a training took on one core: "29 to 46 minutes (6 trainings of 10 epochs, a CPU)"."""
+    found = [
+        record.content["provenance"]
+        for record in records.load(experiment, protocol)
+        if "cuda" not in record.content["provenance"]["versions"]
+    ]
+    if not found:
+        return "a time that has not been recorded yet"
+    seconds = [where["seconds"] for where in found]
+    per, unit = (1, "s") if max(seconds) < 300 else (60, "minutes")
+    where = "; ".join(sorted({where["device"] for where in found}))
+    return (
+        f"{min(seconds) / per:.0f} to {max(seconds) / per:.0f} {unit} ({len(found)} trainings of "
+        f"{preset(protocol, task_of(experiment)).epochs} epochs, {where})"
+    )
+
+
 def probe_report(protocol: str, task: str = "mnist") -> str:
     """Whether a short training of each network gives today the digits that are committed."""
     committed = probe.load().get(provenance.code_identity(), {})
@@ -425,14 +498,25 @@ def probe_report(protocol: str, task: str = "mnist") -> str:
     return "\n".join(lines)
 
 
+def glue(name: str, sentence: str) -> None:
+    """Gives a sentence of a chapter a name, by which other pages of the book hold it."""
+    import myst_nb  # only where chapters are made
+    from IPython.display import HTML
+
+    myst_nb.glue(name, HTML(numbers.as_html(html.escape(sentence))), display=False)
+
+
 def glue_headline(experiment: str, protocol: str) -> None:
     """Gives the book's first page its finding, its n and its devices, from the records."""
-    from myst_nb import glue  # only where chapters are made
+    import myst_nb  # only where chapters are made
 
     found = records.load(experiment, protocol)
-    glue("mnist_headline", headline(tables.accuracies(found), HEADLINE_SPARSITY), display=False)
-    glue("mnist_n", _seeds(_summaries(experiment, protocol)), display=False)
-    glue("mnist_device", devices(found) or "nothing has run yet", display=False)
+    glue("mnist_headline", headline(tables.accuracies(found), HEADLINE_SPARSITY))
+    for name, plain in (
+        ("mnist_n", _seeds(_summaries(experiment, protocol))),
+        ("mnist_device", devices(found) or "nothing has run yet"),
+    ):
+        myst_nb.glue(name, plain, display=False)
 
 
 def finding(experiment: str, protocol: str) -> str:
@@ -444,8 +528,9 @@ def finding(experiment: str, protocol: str) -> str:
     if not seeds:
         return told
     return (
-        f"{told} (In brackets 95 % intervals over {seeds} of {_grid(experiment, protocol).seeds} "
-        f"paired seeds, not corrected for the three comparisons; {devices(found)}.)"
+        f"{told} (In brackets 95 % intervals over {seeds} paired seeds, of "
+        f"{_grid(experiment, protocol).seeds} planned, not corrected for the three comparisons; "
+        f"{devices(found)}.)"
     )
 
 
@@ -479,7 +564,9 @@ def difference_in_words(difference: Summary) -> str:
     word = "worse" if mean < 0 else "better"
     if difference.n == 1:
         return "not judged yet (n = 1)"
-    if low <= 0 <= high:
-        return f"not told apart from it ({signed(low, 1)} to {signed(high, 1)} points)"
     near, far = sorted((abs(low), abs(high)))
-    return f"{abs(mean):.1f} points {word} ({near:.1f} to {far:.1f})"
+    told = f"{abs(mean):.1f} points {word} ({near:.1f} to {far:.1f})"
+    if low <= 0 <= high:
+        told = f"not told apart from it ({signed(low, 1)} to {signed(high, 1)} points)"
+    around = f"{100 * difference.sd:.2f} points around a mean of {signed(mean, 2)}"
+    return numbers.number(told, difference, around)

@@ -9,11 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from sparseconv_lib.study import caltech, claims, figures, layouts, records, tables
+from sparseconv_lib.study import (
+    caltech,
+    captions,
+    claims,
+    figures,
+    layouts,
+    numbers,
+    records,
+    tables,
+)
 from sparseconv_lib.study.grid import CALTECH_SPARSITIES, EXPERIMENTS, SOURCE_NETWORKS, grid_of
 from sparseconv_lib.study.images import lost_before
 from sparseconv_lib.study.paths import RESULTS
-from sparseconv_lib.study.protocol import Protocol, preset
+from sparseconv_lib.study.protocol import Protocol
 from sparseconv_lib.study.records import Record
 from sparseconv_lib.study.report import (
     NO_BREAK,
@@ -28,6 +37,7 @@ from sparseconv_lib.study.report import (
     signed,
     source_accuracy,
     spread,
+    time_in_words,
 )
 from sparseconv_lib.study.statistics import (
     Summary,
@@ -66,17 +76,27 @@ def trainings(protocol: str, networks: Sequence[str], sparsity: float) -> list[R
 # What was found
 
 
+TABLE_4_FIRST = 0.05  # the source's Table 4 has no row for whole images
+BY_SEED = "as_written, split=by_seed"  # by which Table 4 is judged
+
+
+def found_in_words(protocol: str) -> list[str]:
+    """`in_words` of the protocol that judges Table 4, where it has been run, and of another."""
+    others = [BY_SEED] if accuracies(BY_SEED) and protocol != BY_SEED else []
+    return [in_words(each) for each in (*others, protocol)]
+
+
 def in_words(protocol: str) -> str:
     """The chapter's answer, in a few sentences."""
     cells = accuracies(protocol)
     told = []
-    for p in (0.0, 0.5, 0.8):
+    for p in (*_fewest_missing(cells), 0.5, 0.8):
         plain, sparse = of(cells, PLAIN, p), of(cells, SPARSE, p)
         if not plain.keys() & sparse.keys():
             continue
         difference = paired_difference(sparse, plain)
         how = (
-            f"{signed(100 * difference.mean, 1)} points, n = 1"
+            numbers.number(f"{signed(100 * difference.mean, 1)} points, n = 1", difference)
             if difference.n == 1
             else difference_in_words(difference)
         )
@@ -93,16 +113,63 @@ def in_words(protocol: str) -> str:
 
 def _loss_in_words(cells: Cells) -> str:
     lost = [
-        (network, paired_difference(whole, masked))
+        (network, paired_difference(fewest, masked))
+        for p in _fewest_missing(cells)
         for network in SOURCE_NETWORKS
-        if (whole := of(cells, network, 0.0)).keys() & (masked := of(cells, network, 0.8)).keys()
+        if (fewest := of(cells, network, p)).keys() & (masked := of(cells, network, 0.8)).keys()
     ]
     if not lost:
         return ""
+    (start,) = _fewest_missing(cells)
+    since = f"{100 * start:g} % missing" if start else "whole images"
     each = "; ".join(
-        f"{network} {100 * summary.mean:.1f}{_interval(summary)}" for network, summary in lost
+        f"{network} "
+        + numbers.number(
+            f"{100 * summary.mean:.1f}{_interval(summary)}",
+            summary,
+            f"{100 * summary.sd:.2f} points",
+        )
+        for network, summary in lost
     )
-    return f"Points lost from whole images to 80 % missing, where the source says about 13: {each}."
+    theirs = "where the source says about 13"
+    if start:
+        lost_there = [
+            f"{100 * (first - last):.1f}"
+            for n in SOURCE_NETWORKS
+            if (first := source_accuracy(n, start, CLAIM))
+            and (last := source_accuracy(n, 0.8, CLAIM))
+        ]
+        theirs = f"where the source's Table 4 has {' and '.join(lost_there)}"
+    return f"Points lost from {since} to 80 % missing, {theirs}: {each}."
+
+
+def in_short() -> str:
+    """Whether the layer is told apart from none, by the protocol that judges Table 4."""
+    cells = accuracies(BY_SEED)
+    gaps = {
+        p: paired_difference(of(cells, SPARSE, p), of(cells, PLAIN, p))
+        for p in CALTECH_SPARSITIES
+        if of(cells, SPARSE, p).keys() & of(cells, PLAIN, p).keys()
+    }
+    if not gaps:
+        return f"On Caltech-101 nothing has been trained yet under {BY_SEED}."
+    n = " to ".join(
+        f"{k}" for k in dict.fromkeys(f(gap.n for gap in gaps.values()) for f in (min, max))
+    )
+    tried = captions.in_a_row([f"{p:g}" for p in gaps])
+    shown = captions.differences({SPARSE: gaps}, PLAIN)
+    return (
+        f"On Caltech-101, under {BY_SEED}: {shown[:1].lower()}{shown[1:]}(Tried at p = {tried}; "
+        f"n = {n}.)"
+    )
+
+
+def _fewest_missing(cells: Cells) -> tuple[float, ...]:
+    """Whole images, or the source's lowest sparsity where they were not trained on; or neither."""
+    for p in (0.0, TABLE_4_FIRST):
+        if of(cells, PLAIN, p) and of(cells, SPARSE, p):
+            return (p,)
+    return ()
 
 
 def _interval(summary: Summary) -> str:
@@ -143,28 +210,11 @@ def data_in_words(protocol: Protocol) -> str:
     )
 
 
-def minutes_in_words() -> str:
-    """ "29 to 46 minutes": what a training of ten epochs took on one core of a CPU."""
-    found = [
-        record.content["provenance"]
-        for record in records.load("caltech", "as_written")
-        if "cuda" not in record.content["provenance"]["versions"]
-    ]
-    if not found:
-        return "a time that has not been recorded yet"
-    minutes = [where["seconds"] / 60 for where in found]
-    where = "; ".join(sorted({where["device"] for where in found}))
-    return (
-        f"{min(minutes):.0f} to {max(minutes):.0f} minutes ({len(found)} trainings of "
-        f"{preset('as_written', 'caltech101').epochs} epochs, {where})"
-    )
-
-
 def glue_minutes() -> None:
     """Gives the book's page on reproduction the time that a training takes, from the records."""
     from myst_nb import glue  # only where chapters are made
 
-    glue("caltech_minutes", minutes_in_words(), display=False)
+    glue("caltech_minutes", time_in_words("caltech", "as_written"), display=False)
 
 
 def coverage_table() -> str:
@@ -218,7 +268,7 @@ def noise_table(protocol: str) -> str:
                 "± by chance": f"{100 * row.half_width:.1f}",
                 "beyond chance": "yes" if abs(row.difference) > row.half_width else "no",
                 "after Holm": "yes" if row.adjusted < 0.05 else "no",
-                "ours, by seed": ours,
+                "ours, by training seed": ours,
                 "ours, by image": images,
             }
         )
@@ -261,6 +311,16 @@ def source_differences() -> tuple[Difference, ...]:
     return tuple(Difference(*row[:3], p) for row, p in zip(found, adjusted, strict=True))
 
 
+def noise_in_short() -> str:
+    """How many of Table 4's differences lie within what the choice of test images gives."""
+    judged = source_differences()
+    within = sum(abs(row.difference) <= row.half_width for row in judged)
+    return (
+        f"{within} of the {len(judged)} differences of Table 4 lie within what the choice of test "
+        "images alone would give two equal networks."
+    )
+
+
 def noise_in_words() -> str:
     """How many of Table 4's differences single runs could tell."""
     judged = source_differences()
@@ -273,9 +333,8 @@ def noise_in_words() -> str:
         )
 
     told = (
-        f"{len(judged) - len(beyond)} of the {len(judged)} differences of Table 4 lie within what "
-        "the choice of test images alone would give two equal networks; what its single, unseeded "
-        "trainings add comes on top."
+        f"{noise_in_short().removesuffix('.')}; what its single, unseeded trainings add comes on "
+        "top."
     )
     if beyond:
         told += f" Beyond it: {listed(beyond)}"
@@ -349,6 +408,13 @@ def left_at(sparsity: float) -> float:
     return (1 - lost_before(sparsity)) * (1 - sparsity)
 
 
+def _share_left(sparsity: float) -> str:
+    """ "2.6 %": two digits that count."""
+    share = 100 * left_at(sparsity)
+    told = np.format_float_positional(share, precision=2, fractional=False, trim="-")
+    return f"{told}{NO_BREAK}%"
+
+
 COMPOUNDING = ("as_coded", "compounding")
 
 
@@ -360,10 +426,7 @@ def compounding_table() -> str:
         table = source_accuracy(SPARSE, p, CLAIM)
         row = {
             "p": f"{p:g}",
-            "pixels left": np.format_float_positional(
-                100 * left_at(p), precision=2, fractional=False, trim="-"
-            )
-            + f"{NO_BREAK}%",
+            "pixels left": _share_left(p),
             "its notebook": percent(printed()[p]),
             "its Table 4": "–" if table is None else percent(table),
         }
@@ -390,7 +453,7 @@ def compounding_table() -> str:
 
 def compounding_figure() -> str:
     """The source's printed accuracies against the sparsity it named and the pixels it left."""
-    figure, (named, real) = figures.new_figure(7.6, 3.3, 1, 2, sharey=True)
+    (by_name, named), (by_rest, real) = (figures.new_figure(3.4, 3.3) for _ in range(2))
     curve = printed()
     table = {
         p: value
@@ -404,20 +467,36 @@ def compounding_figure() -> str:
     named.plot(
         list(curve), [100 * v for v in curve.values()], ".--", color="#444444", label="its notebook"
     )
-    named.set(xlabel="sparsity p that it names", ylabel="test accuracy (%)")
+    named.set(xlabel="sparsity p that it names")
     named.legend()
     real.plot([100 * (1 - p) for p in table], [100 * v for v in table.values()], "x", color=color)
     real.plot(
         [100 * left_at(p) for p in curve], [100 * v for v in curve.values()], ".--", color="#444444"
     )
     real.set(xscale="log", xlabel="pixels left (%)", xlim=(150, 1e-6))
-    return figures.as_html(
-        figure,
-        "The source's accuracies of SparseConvNet, one run each: against the sparsity that it "
-        "names (left), and against the share of pixels left (right), which for its notebook is "
-        "what compounding masks leave and for Table 4 is taken to be 1 − p.",
-        "Two charts. Against the sparsity named, the notebook's accuracies fall far below those of "
-        "Table 4; against the pixels that are left, they stay high down to a few per cent.",
+    highest = 105 * max(*table.values(), *curve.values())
+    for axis in (named, real):
+        axis.set(ylabel="test accuracy (%)", ylim=(0, highest))
+    return figures.pictures(
+        [
+            (by_name, "Against the sparsity named, the notebook's accuracies fall far below those "
+                      "of Table 4."),
+            (by_rest, "Against the pixels that are left, they stay high down to a few per cent."),
+        ],
+        f"{_farthest_below(table, curve)}"
+        "The source's accuracies of SparseConvNet, one run each: first against the sparsity that "
+        "it names, then against the share of pixels left, which for its notebook is what "
+        "compounding masks leave and for Table 4 is taken to be 1 − p.",
+    )  # fmt: skip
+
+
+def _farthest_below(table: Mapping[float, float], curve: Mapping[float, float]) -> str:
+    """Where the notebook's accuracy is farthest below Table 4, and what is left there."""
+    far = max((p for p in table if p in curve), key=lambda p: table[p] - curve[p])
+    return (
+        f"At p = {far:g} the source's notebook printed {100 * (table[far] - curve[far]):.1f} "
+        f"points less than its Table 4 has, with {_share_left(far)} of the pixels left instead of "
+        f"{100 * (1 - far):g}{NO_BREAK}%. "
     )
 
 
@@ -439,6 +518,7 @@ def epochs_figure() -> str:
     figure, axis = figures.new_figure(6.2, 3.1)
     told = []
     for name, line in (("as_written, epochs=50", "-"), ("as_written", "--")):
+        ends = {}
         for part, color in (("test", "#0072B2"), ("train", "#999999")):
             curves = [
                 [epoch[f"{part}_accuracy"] for epoch in record.content["epochs"]]
@@ -450,18 +530,25 @@ def epochs_figure() -> str:
                 axis.plot(
                     epochs, mean, line, color=color, marker=".", label=f"{part}, {len(mean)} epochs"
                 )
-                if part == "test":
-                    told.append(f"{len(mean)} epochs end at {mean[-1]:.1f} %, n = {len(curves)}")
+                ends[part] = numbers.of_trainings(
+                    f"{mean[-1]:.1f}{NO_BREAK}%", (record.key for record in found[name])
+                )
+        if ends:
+            told.append(
+                f"after {len(mean)} epochs ConvNet recognises {ends['test']} of the test images "
+                f"and {ends['train']} of those it trains on, n = {len(curves)}"
+            )
     axis.axvline(5.5, color="#444444", linewidth=0.8, linestyle=":")
     axis.set(xlabel="epoch", ylabel="accuracy (%)")
     axis.legend()
+    sentence = "; ".join(told)
     waiting = "" if found["as_written, epochs=50"] else " The fifty epochs have not been run yet."
     return figures.as_html(
         figure,
-        "Accuracy of ConvNet on whole images after each epoch, as it trained (grey) and on the "
-        f"test images (blue): {'; '.join(told)}. The dotted line is the drop of the learning "
-        f"rate.{waiting}",
-        f"Accuracy against epoch: {'; '.join(told)}.",
+        f"{sentence[:1].upper()}{sentence[1:]}. Accuracy on whole images after each epoch, as it "
+        "trained (grey) and on the test images (blue). The dotted line is the drop of the "
+        f"learning rate.{waiting}",
+        f"Accuracy against epoch: {sentence}.",
     )
 
 

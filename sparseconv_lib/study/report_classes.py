@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from sparseconv_lib.study import caltech, figures, records
+from sparseconv_lib.study import caltech, figures, numbers, records
 from sparseconv_lib.study.grid import SOURCE_NETWORKS
 from sparseconv_lib.study.records import Record
-from sparseconv_lib.study.report import as_html, mark, percent, signed
+from sparseconv_lib.study.report import NO_BREAK, as_html, mark, percent, signed
 from sparseconv_lib.study.report_caltech import SPARSE, committed_answers
+from sparseconv_lib.study.traced import Traced
 
 WHOLE, SPARSER = 0.0, 0.8
 LARGE = 4  # airplanes, Motorbikes, Faces and Faces_easy hold more than a quarter of the images
@@ -61,6 +62,15 @@ def by_class(protocol: str, network: str) -> list[OfClass]:
         )
         for p in (WHOLE, SPARSER)
     }  # (N_test,) each
+    behind = {
+        p: {
+            record.key
+            for four in seeds.values()
+            for record in four
+            if (record.key.network, record.key.sparsity) == (network, p)
+        }
+        for p in mean
+    }
     entries = caltech.read_manifest()
     train = pandas.Series([e.label for e in entries if e.part == "train"]).value_counts()
     labels = np.array([e.label for e in entries if e.part == "test"])
@@ -69,7 +79,7 @@ def by_class(protocol: str, network: str) -> list[OfClass]:
             name,
             int(train[name]),
             int((labels == name).sum()),
-            {p: float(mean[p][labels == name].mean()) for p in mean},
+            {p: Traced(mean[p][labels == name].mean(), behind[p]) for p in mean},
         )
         for name in caltech.classes(entries)
     ]
@@ -104,8 +114,9 @@ def class_figure(protocol: str) -> str:
     panels = {n: by_class(protocol, n) for n in SOURCE_NETWORKS}
     if not all(panels.values()):
         return f"<p>{NOT_RUN}</p>"
-    figure, axes = figures.new_figure(7.6, 3.4, 1, 2, sharey=True)
-    for axis, (network, found) in zip(axes, panels.items(), strict=True):
+    shown = []
+    for network, found in panels.items():
+        figure, axis = figures.new_figure(3.4, 3.4)
         color, _, marker = figures.STYLES[network]
         for p, face in ((WHOLE, color), (SPARSER, "none")):
             axis.plot(
@@ -114,20 +125,40 @@ def class_figure(protocol: str) -> str:
                 linestyle="none", marker=marker, markersize=4, color=color,
                 markerfacecolor=face, label=f"p = {p:g}", alpha=0.8,
             )  # fmt: skip
-        axis.set(xscale="log", xlabel="training images of the class", title=network)
+        axis.set(
+            xscale="log",
+            xlabel="training images of the class",
+            ylabel="accuracy of the class (%)",
+            ylim=(-4, 104),
+            title=network,
+        )
         axis.set_xticks([30, 60, 150, 300, 600], ["30", "60", "150", "300", "600"])
         axis.minorticks_off()
         axis.legend(loc="lower right")
-    axes[0].set_ylabel("accuracy of the class (%)")
-    return figures.as_html(
-        figure,
-        f"Accuracy of each of the {len(found)} classes against the number of its training images, "
-        f"on whole images (full) and with {100 * SPARSER:g} % of the pixels missing (open); "
-        f"{_seeds_in_words(protocol)}.",
-        f"Two charts of {len(found)} classes. "
-        + "; ".join(_ranges(network, found) for network, found in panels.items())
-        + ".",
+        shown.append((figure, f"{len(found)} classes; {_ranges(network, found)}."))
+    return figures.pictures(
+        shown,
+        f"{_small_and_large(panels)}Accuracy of each of the {len(found)} classes against the "
+        f"number of its training images, on whole images (full) and with {100 * SPARSER:g} % of "
+        f"the pixels missing (open); {_seeds_in_words(protocol)}.",
     )
+
+
+def _small_and_large(panels: Mapping[str, list[OfClass]]) -> str:
+    """What the smallest classes keep and what the largest, as means over the classes."""
+    told = []
+    for i in (0, -1):
+        each: list[str] = []
+        for network, found in panels.items():
+            group = by_size(found)[i]
+            whole, sparser = (
+                sum((c.accuracy[p] for c in group), Traced(0)) / len(group)
+                for p in (WHOLE, SPARSER)
+            )
+            falls = [numbers.number(f"{100 * a:.0f}", a) for a in (whole, sparser)]
+            each.append(f"from {' to '.join(falls)}{NO_BREAK}% ({network})")
+        told.append(f"in classes of {_sizes(group)} training images {' and '.join(each)}")
+    return f"As pixels go missing mean accuracies move, {'; '.join(told)}. "
 
 
 def _ranges(network: str, found: list[OfClass]) -> str:
@@ -162,7 +193,7 @@ def size_table(protocol: str) -> str:
                     "test images": images,
                     f"p = {WHOLE:g}": percent(accuracy[WHOLE]),
                     f"p = {SPARSER:g}": percent(accuracy[SPARSER]),
-                    "lost": signed(100 * (accuracy[WHOLE] - accuracy[SPARSER]), 1),
+                    "lost": _lost(accuracy[WHOLE] - accuracy[SPARSER]),
                 }
             )
     return as_html(
@@ -179,7 +210,7 @@ def lost_table(protocol: str, rows_shown: int = 10) -> str:
         return f"<p>{NOT_RUN}</p>"
     rows = []
     for plain, sparse in zip(*both, strict=True):
-        lost = [100 * (c.accuracy[WHOLE] - c.accuracy[SPARSER]) for c in (plain, sparse)]
+        lost = [c.accuracy[WHOLE] - c.accuracy[SPARSER] for c in (plain, sparse)]
         rows.append((plain, sparse, lost))
     rows.sort(key=lambda row: -sum(row[2]))
     table = [
@@ -187,9 +218,9 @@ def lost_table(protocol: str, rows_shown: int = 10) -> str:
             "class": plain.name,
             "test images": plain.test,
             f"ConvNet, p = {WHOLE:g}": percent(plain.accuracy[WHOLE]),
-            "lost by ConvNet": f"{lost[0]:.0f}",
+            "lost by ConvNet": numbers.number(f"{100 * lost[0]:.0f}", lost[0]),
             f"{SPARSE}, p = {WHOLE:g}": percent(sparse.accuracy[WHOLE]),
-            f"lost by {SPARSE}": f"{lost[1]:.0f}",
+            f"lost by {SPARSE}": numbers.number(f"{100 * lost[1]:.0f}", lost[1]),
         }
         for plain, sparse, lost in rows[:rows_shown]
     ]
@@ -200,6 +231,10 @@ def lost_table(protocol: str, rows_shown: int = 10) -> str:
         f"{_seeds_in_words(protocol)}. A class with ten test images moves by ten points with each "
         "of them, and the worst of so many look worse than they are.",
     )
+
+
+def _lost(difference: float) -> str:
+    return numbers.number(signed(100 * difference, 1), difference)
 
 
 def _classes(n: int) -> str:
@@ -216,7 +251,7 @@ def errors_in_words(protocol: str) -> str:
         images = sum(c.test for c in found)
         for p in (WHOLE, SPARSER):
             over_images = sum(c.accuracy[p] * c.test for c in found) / images
-            over_classes = float(np.mean([c.accuracy[p] for c in found]))
+            over_classes = sum(c.accuracy[p] for c in found) / len(found)
             none = sum(c.accuracy[p] == 0 for c in found)
             told.append(
                 f"{network} at p = {p:g}: {percent(over_images)} of the images, but "

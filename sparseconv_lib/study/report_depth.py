@@ -1,12 +1,22 @@
 """What the chapter on maps shows: errors of networks and interpolations, by what is observed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas
+from matplotlib.ticker import LogFormatter
 
-from sparseconv_lib.study import data, figures, reconstructions, records, skill
+from sparseconv_lib.study import (
+    charts,
+    data,
+    figures,
+    numbers,
+    reconstructions,
+    records,
+    skill,
+)
+from sparseconv_lib.study.captions import in_a_row
 from sparseconv_lib.study.grid import (
     PAPERS_NETWORKS,
     PAPERS_SPARSITY,
@@ -31,7 +41,7 @@ UNITS = {"elevation": ("m", 1.0), "depth": ("mm", 1000.0), "digits": ("grey leve
 PAPERS_RANGE = (0.3, 0.95)
 STYLES = {
     **figures.STYLES,
-    "constant": ("#999999", (0, (1, 1)), "|"),
+    "constant": ("#999999", ":", "|"),
     "nearest": ("#000000", "-", "x"),
     "linear": ("#56B4E9", "--", "+"),
     "gaussian": ("#D55E00", "-.", "*"),
@@ -81,30 +91,34 @@ def error_table(protocol: str, missing_only: bool = False) -> str:
         row = {"method": method, "n": f"{len(some)}{mark(some)}"}
         for q in reversed(TEST_SPARSITIES):
             if q or not missing_only:
-                row[f"{1 - q:.0%} observed"] = _spread(cells.get((method, q), {}))
+                row[_observed(q).replace(" ", NO_BREAK)] = errors(cells.get((method, q), {}))
         rows.append(row)
     which = "the missing pixels alone" if missing_only else "all known pixels, observed ones too"
     return as_html(
         pandas.DataFrame(rows),
-        f"Mean absolute error in {unit} over {which}, mean ± standard deviation over n seeds. "
+        f"Mean absolute error in {unit} over {which}, by the share of pixels observed, mean ± "
+        "standard deviation over n seeds. "
         f"Networks were trained with {1 - PAPERS_SPARSITY:.0%} observed. Protocol {protocol}; "
         f"{devices(found)}.{note(found)}",
     )
 
 
-def _spread(seeds: dict[int, float]) -> str:
+def errors(seeds: dict[int, float]) -> str:
+    """ "24.1 ± 0.3", or "not run"."""
     if not seeds:
         return "not run"
     summary = summarise(seeds.values())
-    spread = "" if summary.n == 1 else f" ± {in_digits(summary.sd)}"
-    return f"{in_digits(summary.mean)}{spread}".replace(" ", NO_BREAK)
+    mean, sd = in_digits(summary.mean), in_digits(summary.sd, summary.mean)
+    told = (mean if summary.n == 1 else f"{mean} ± {sd}").replace(" ", NO_BREAK)
+    return numbers.number(told, summary, sd)
 
 
-def in_digits(value: float) -> str:
-    """A number with three digits that count."""
-    if not np.isfinite(value) or value == 0:
-        return f"{value:g}"
-    digits = max(0, 2 - int(np.floor(np.log10(abs(value)))))
+def in_digits(value: float, beside: float | None = None) -> str:
+    """A number with three digits that count, or with as many decimals as the one it is beside."""
+    leads = value if beside is None else beside
+    if not np.isfinite(value) or not np.isfinite(leads) or leads == 0:
+        return f"{value:.3g}"
+    digits = max(0, 2 - int(np.floor(np.log10(abs(leads)))))
     return f"{value:,.{digits}f}"
 
 
@@ -114,31 +128,64 @@ def error_figure(protocol: str) -> str:
     if not found:
         return NOT_RUN
     cells = measured(protocol)
-    figure, axis = figures.new_figure(6.8, 3.8)
-    told = []
+    figure, axis = figures.new_figure(4.6, 3.6)
+    told, series = [], []
+    drawn: dict[str, dict[float, Summary]] = {}
     for method in _methods(protocol):
         known = [(q, summarise(cells[method, q].values())) for q in TEST_SPARSITIES
                  if (method, q) in cells and q]  # fmt: skip
         if not known:
             continue
-        color, line, marker = STYLES[method]
+        drawn[method] = dict(known)
         x = np.array([100 * (1 - q) for q, _ in known])
         mean = np.array([summary.mean for _, summary in known])
         half = np.nan_to_num([summary.high - summary.mean for _, summary in known])
-        axis.errorbar(
-            x, mean, np.minimum(half, 0.9 * mean), color=color, linestyle=line, marker=marker,
-            markersize=4, linewidth=1.3, capsize=2, label=method,
-        )  # fmt: skip
+        texts = [
+            f"{method}, {1 - q:.0%} observed: {errors(cells[method, q])} {unit}, n = {summary.n}"
+            for q, summary in known
+        ]
+        series.append(charts.Series(method, *STYLES[method]))
+        series[-1].draw(axis, x, mean, texts, np.minimum(half, 0.9 * mean))
         told.append(f"{method} from {in_digits(mean[-1])} to {in_digits(mean[0])}")
     axis.set(xlabel="pixels observed (%)", ylabel=f"mean absolute error ({unit})", yscale="log")
-    figure.legend(loc="outside right upper", fontsize=9)
+    axis.yaxis.set_major_formatter(LogFormatter())  # 100, not 10 with a raised 2
+    axis.yaxis.set_minor_formatter(LogFormatter())
     n = sorted({len(seeds) for seeds in cells.values()})
-    return figures.as_html(
-        figure,
-        f"Mean absolute error over all known test pixels, n = {_span(n)}, with 95 % intervals of "
-        f"the mean where there are several seeds; networks trained with {1 - PAPERS_SPARSITY:.0%} "
-        f"observed. Protocol {protocol}.{note(found)}",
-        f"Error against the share observed, from few to many pixels: {'; '.join(told)}.",
+    alt = f"Error against the share observed, from few to many pixels: {'; '.join(told)}."
+    return charts.as_html(
+        [(figure, alt)],
+        series,
+        f"{_least_and_flattest(drawn)}Mean absolute error over all known test pixels, "
+        f"n = {_span(n)}, with 95 % intervals of the mean where there are several seeds; networks "
+        f"trained with {1 - PAPERS_SPARSITY:.0%} observed. Protocol {protocol}.{note(found)}",
+    )
+
+
+def _least_and_flattest(drawn: Mapping[str, Mapping[float, Summary]]) -> str:
+    """Who errs least with the fewest and the most pixels observed, and whose error moves least.
+
+    drawn: method -> test sparsity -> its error over seeds.
+    """
+    shared = sorted(set.intersection(*map(set, drawn.values()))) if drawn else []
+    networks = [network for network in PAPERS_NETWORKS if network in drawn]
+    if len(shared) < 2 or len(drawn) < 2 or not networks:
+        return ""
+    told: list[str] = []
+    observed = "of the pixels observed the least error is "
+    for q in (shared[-1], shared[0]):
+        best, of_them = (
+            min(names, key=lambda name: drawn[name][q].mean) for names in (drawn, networks)
+        )
+        its = "" if best == of_them else f", of the networks {of_them}'s"
+        told.append(f"with {_observed(q)} {observed * (not told)}{best}'s{its}")
+    moved = []
+    for network in networks:
+        means = [drawn[network][q].mean for q in shared]
+        ratio = max(means) / min(means)
+        moved.append(f"{network} {numbers.number(f'{ratio:.2g}', ratio)}")
+    return (
+        f"W{'; '.join(told)[1:]}. Over all densities a network's highest error is so many times "
+        f"its lowest: {', '.join(moved)}. "
     )
 
 
@@ -150,32 +197,93 @@ def in_words(protocol: str) -> str:
     """Is the layer invariant here, and does any network beat the nearest observed pixel?"""
     cells, (unit, _) = measured(protocol), unit_of(protocol)
     dense, sparse = PAPERS_RANGE
-    told = []
-    for method in (*PAPERS_NETWORKS, "nearest"):
-        few, many = cells.get((method, sparse)), cells.get((method, dense))
-        if few and many:
-            times = summarise(many.values()).mean / summarise(few.values()).mean
-            told.append(f"{method} {_spread(few)} and {_spread(many)}, {times:.2g} times")
+    times = _times(cells)
+    told = [
+        f"{method} {errors(cells[method, sparse])} and {errors(cells[method, dense])} "
+        f"({ratio:.2g} times)"
+        for method, ratio in times.items()
+    ]
     if not told:
-        return f"On {PROTOCOLS.get(protocol, protocol)} nothing has been run yet."
-    beats = []
+        return f"{_begun(PROTOCOLS.get(protocol, protocol))}: not run yet."
+    return (
+        f"{_trained_with(protocol)}{_moved(times)}Mean absolute errors with {_observed(sparse)} "
+        f"and with {_observed(dense)} observed, in {unit}: {'; '.join(told)}; n = "
+        f"{_n_of(cells)}. {_beaten(cells)}"
+    )
+
+
+def in_short(protocol: str) -> str:
+    """The same without the errors."""
+    cells = measured(protocol)
+    if not (times := _times(cells)):
+        return f"{_begun(PROTOCOLS.get(protocol, protocol))}: not run yet."
+    return f"{_trained_with(protocol)}{_moved(times)}{_beaten(cells)} (n = {_n_of(cells)}.)"
+
+
+def _n_of(cells: Cells) -> str:
+    return _span(sorted({len(seeds) for seeds in cells.values()}))
+
+
+def _trained_with(protocol: str) -> str:
+    data = _begun(PROTOCOLS.get(protocol, protocol))
+    return f"{data}, trained with {_observed(PAPERS_SPARSITY)} of the pixels. "
+
+
+def _times(cells: Cells) -> dict[str, float]:
+    """Method -> its error with the most pixels of the paper's range over that with the fewest."""
+    dense, sparse = PAPERS_RANGE
+    return {
+        method: summarise(many.values()).mean / summarise(few.values()).mean
+        for method in (*PAPERS_NETWORKS, "nearest")
+        if (few := cells.get((method, sparse))) and (many := cells.get((method, dense)))
+    }
+
+
+def _moved(times: Mapping[str, float]) -> str:
+    """Which networks keep their error where more pixels are observed, and which err more."""
+    kept = [n for n in PAPERS_NETWORKS if n in times and 0.8 < times[n] < 1.25]
+    grown = [n for n in PAPERS_NETWORKS if n in times and times[n] >= 2]
+    moved = [
+        f"{in_a_row(names)} {verb}{'s' * (len(names) == 1)} {what}"
+        for names, verb, what in (
+            (kept, "keep", "its error" if len(kept) == 1 else "their error"),
+            (grown, "err", "many times as much"),
+        )
+        if names
+    ]
+    return f"Where more are observed, {', '.join(moved)}. " if moved else ""
+
+
+def _beaten(cells: Cells) -> str:
+    """At which densities a network beats the nearest observed pixel, if at any."""
+    alike: dict[str, list[str]] = {}  # densities -> the networks that beat it there
     for network in PAPERS_NETWORKS:
         where = [
-            f"{1 - q:.0%}"
+            _observed(q)
             for q in reversed(TEST_SPARSITIES)
             if (gap := _gap(cells.get((network, q), {}), cells.get(("nearest", q), {})))
             and gap.mean < 0
             and (gap.n == 1 or gap.high < 0)
         ]
-        beats.append(f"{network} {'at ' + ', '.join(where) if where else 'nowhere'}")
-    n = sorted({len(seeds) for seeds in cells.values()})
-    shown = "beats" if n[0] == 1 else "is shown to beat"  # one seed shows nothing
-    return (
-        f"On {PROTOCOLS.get(protocol, protocol)}, trained with {1 - PAPERS_SPARSITY:.0%} of the "
-        f"pixels, mean absolute errors with {1 - sparse:.0%} and with {1 - dense:.0%} observed, "
-        f"in {unit}: {'; '.join(told)} (n = {_span(n)}). A network counts where it {shown} "
-        f"the nearest observed pixel: {'; '.join(beats)}."
+        if where:
+            alike.setdefault(in_a_row(where), []).append(network)
+    one_seed = min(len(seeds) for seeds in cells.values()) == 1  # which shows nothing
+    verbs = ("beats", "beat") if one_seed else ("is shown to beat", "are shown to beat")
+    if not alike:
+        return f"No network {verbs[0]} the nearest observed pixel at any density."
+    return " ".join(
+        f"{in_a_row(networks)} {verbs[len(networks) > 1]} the nearest observed pixel with {where} "
+        "observed."
+        for where, networks in alike.items()
     )
+
+
+def _observed(sparsity: float) -> str:
+    return f"{100 * (1 - sparsity):.0f} %"
+
+
+def _begun(data: str) -> str:
+    return data[:1].upper() + data[1:]
 
 
 def _gap(a: dict[int, float], b: dict[int, float]) -> Summary | None:
@@ -203,26 +311,25 @@ def pictures(protocol: str) -> str:
     if not shown:
         return NOT_RUN
     first = next(iter(shown.values()))
-    columns = ["truth", "observed", *shown]
-    figure, axes = figures.new_figure(
-        1.35 * len(columns), 1.5 * len(first), len(first), len(columns), squeeze=False
-    )
     truth = first[reconstructions.SHOWN[0]].truth
+    columns = {
+        "truth": dict.fromkeys(reconstructions.SHOWN, truth),
+        "observed": {q: np.where(kept.mask, kept.truth, np.nan) for q, kept in first.items()},
+    } | {method: {q: its.answer for q, its in kept.items()} for method, kept in shown.items()}
     low, high = np.nanmin(truth), np.nanmax(truth)
-    for row, q in zip(axes, reconstructions.SHOWN, strict=True):
-        observed = np.where(first[q].mask, first[q].truth, np.nan)
-        panels = [truth, observed, *(kept[q].answer for kept in shown.values())]
-        for axis, title, panel in zip(row, columns, panels, strict=True):
-            axis.imshow(np.ma.masked_invalid(panel), vmin=low, vmax=high, cmap="viridis")
+    panels = []
+    for title, by_sparsity in columns.items():  # each a picture of its own: they wrap
+        figure, axes = figures.new_figure(1.25, 1.25 * len(first) + 0.2, len(first), 1)
+        for axis, q in zip(axes, reconstructions.SHOWN, strict=True):
+            axis.imshow(np.ma.masked_invalid(by_sparsity[q]), vmin=low, vmax=high, cmap="viridis")
             axis.set(xticks=[], yticks=[])
-            axis.set_title(title if q == reconstructions.SHOWN[0] else "", fontsize=8)
-        row[0].set_ylabel(f"{1 - q:.0%} observed", fontsize=8)
-    return figures.as_html(
-        figure,
+            axis.set_ylabel(f"{1 - q:.0%} observed", fontsize=8)
+        axes[0].set_title(title, fontsize=9)
+        panels.append((figure, f"An image of {protocol}, from few and from many pixels: {title}."))
+    return figures.pictures(
+        panels,
         f"The first test image, seed 0, networks trained with {1 - PAPERS_SPARSITY:.0%} observed. "
         "White: not known, or not observed. All panels share one scale of colours.",
-        f"An image of {protocol} as it is, as observed, and as reconstructed by "
-        f"{', '.join(shown)}.",
         photographs=True,
     )
 
@@ -242,7 +349,7 @@ def tasks_table() -> str:
             own = [record for record in some if record.key.network == method]
             row = {"trained at": f"{p:g}", "network": method, "n": f"{len(own)}{mark(own)}"}
             for q in TEST_SPARSITIES:
-                row[f"tested at {q:g}"] = _spread(cells.get((method, q), {}))
+                row[f"{q:g}"] = errors(cells.get((method, q), {}))
             rows.append(row)
     if not found:
         return NOT_RUN
@@ -251,13 +358,13 @@ def tasks_table() -> str:
         if any(name == method for name, _ in cells):
             row = {"trained at": "–", "network": method, "n": str(len(cells[method, 0.0]))}
             for q in TEST_SPARSITIES:
-                row[f"tested at {q:g}"] = _spread(cells.get((method, q), {}))
+                row[f"{q:g}"] = errors(cells.get((method, q), {}))
             rows.append(row)
     unit, _ = unit_of("digits")
     return as_html(
         pandas.DataFrame(rows),
-        f"MNIST, asked for every pixel: mean absolute error in {unit}, mean ± standard deviation "
-        f"over n seeds. Protocol digits; {devices(found)}.{note(found)}",
+        f"MNIST, asked for every pixel: mean absolute error in {unit} by the sparsity tested at, "
+        f"mean ± standard deviation over n seeds. Protocol digits; {devices(found)}.{note(found)}",
     )
 
 
@@ -270,11 +377,12 @@ def tasks_in_words(trained_at: float = 0.5) -> str:
             own = measured("digits", q).get((method, q), {})
             if gap := _gap(cells.get((method, q), {}), own):
                 relative = gap.mean / summarise(own.values()).mean
-                parts.append(f"{signed(100 * relative, 0)} % at p = {q:g}")
+                told_so = numbers.number(f"{signed(100 * relative, 0)} %", relative)
+                parts.append(f"{told_so} at p = {q:g}")
         if parts:
             told.append(f"{method} {' and '.join(parts)}")
     if not told:
-        return "Digits have not been asked for their pixels yet."
+        return f"After training at p = {trained_at:g} digits have not been asked for pixels yet."
     return (
         f"Asked for every pixel of the same digits, a network trained at p = {trained_at:g} errs "
         f"more than the same network trained where it is tested, by {'; '.join(told)}."
@@ -286,7 +394,8 @@ def skill_in_words() -> str:
     skills, told = skill.retained(), []
     for p in TWO_SPARSITIES:
         parts = [
-            f"{summary.mean:.0%} of the skill at {what}"
+            f"{numbers.number(f'{summary.mean:.0%}', summary, f'{100 * summary.sd:.1f} points')} "
+            f"of the skill at {what}"
             + (
                 ""
                 if summary.n == 1
@@ -316,7 +425,7 @@ def run_table(trained: Sequence[Record]) -> str:
         for name, told in (("error", "all known"), ("error_missing", "missing")):
             row = {"method": record.key.network, "seed": str(record.key.seed), "pixels": told}
             for text, error in record.content[name].items():
-                row[text] = in_digits(factor * error)
+                row[text] = numbers.of_trainings(in_digits(factor * error), [record.key])
             rows.append(row)
     content = trained[0].content["provenance"]
     seconds = sum(record.content["provenance"]["seconds"] for record in trained)

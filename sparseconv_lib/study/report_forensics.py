@@ -1,11 +1,12 @@
 """Tables and figures of the chapter on where the source's first numbers came from, as HTML."""
 
 import dataclasses
+import html
 from collections.abc import Mapping
 
 import pandas
 
-from sparseconv_lib.study import figures, forensics, probe, records
+from sparseconv_lib.study import captions, figures, forensics, numbers, probe, records
 from sparseconv_lib.study.forensics import (
     AS_CODED,
     AS_WRITTEN,
@@ -22,11 +23,13 @@ from sparseconv_lib.study.grid import (
 )
 from sparseconv_lib.study.report import (
     HEADLINE_SPARSITY,
+    accuracies_plotted,
     as_html,
     devices,
     difference_in_words,
     points,
     signed,
+    with_interval,
 )
 from sparseconv_lib.study.statistics import paired_difference, summarise
 
@@ -62,7 +65,10 @@ def _told(judged: Judged) -> str:
     return (
         f"{judged.word}{cautiously}: {inside} of {len(judged.cells)} inside; {name} "
         f"{cell.network}, p = {cell.sparsity:g}: {100 * cell.source:.2f}, "
-        f"ours {100 * cell.mean:.2f} ({100 * cell.low:.2f} to {100 * cell.high:.2f})"
+        "ours "
+        + numbers.number(
+            f"{100 * cell.mean:.2f} ({100 * cell.low:.2f} to {100 * cell.high:.2f})", cell.mean
+        )
     )
 
 
@@ -113,7 +119,8 @@ def settings_in_words(found: Measured) -> str:
                 f"{name} rules out each of the {len(judged)} settings judged{waiting}. The nearest "
                 f"is {near.setting}: {sum(c.inside for c in near.cells)} of {len(near.cells)} "
                 f"values inside; {cell.network} at p = {cell.sparsity:g} has "
-                f"{100 * cell.source:.2f} % in the source, {100 * cell.mean:.2f} % in ours."
+                f"{100 * cell.source:.2f} % in the source, "
+                f"{numbers.number(f'{100 * cell.mean:.2f} %', cell.mean)} in ours."
             )
         else:
             told.append(f"{name}: no setting has been judged yet.")
@@ -125,14 +132,15 @@ def settings_figure(found: Measured) -> str:
     judged = {j.setting: j for j in forensics.judge(forensics.table_3(), found) if j.cells}
     if not judged:
         return "<p>No setting has been trained often enough yet.</p>"
-    figure, axes = figures.new_figure(8.6, 5.0, 2, 4, sharex=True)
     table, curve = forensics.table_3(), forensics.printed_curve()
     labels = [
         f"{s.batch_size}, {'last' if s.block_order == 'code' else 'first'}, {s.evaluation}"
         for s in SETTINGS
     ]
-    for row, network in zip(axes, SOURCE_NETWORKS, strict=True):
-        for axis, p in zip(row, FORENSIC_SPARSITIES, strict=True):
+    panels = []
+    for network in SOURCE_NETWORKS:
+        figure, axes = figures.new_figure(3.4, 5.6, 2, 2, sharex=True)
+        for axis, p in zip(axes.flat, FORENSIC_SPARSITIES, strict=True):
             axis.axhline(100 * table[network, p], color="#D55E00", linewidth=1.2)
             axis.axhline(100 * curve[network, p], color="#D55E00", linewidth=1.2, linestyle="--")
             for i, setting in enumerate(SETTINGS):
@@ -145,18 +153,35 @@ def settings_figure(found: Measured) -> str:
                     i, 100 * cell.mean, 100 * (cell.high - cell.mean), color="#444444", marker="o",
                     markersize=3.5, linewidth=1.3, capsize=2,
                 )  # fmt: skip
-            axis.set_title(f"{network}, p = {p:g}", fontsize=8)
+            axis.set_title(f"p = {p:g}", fontsize=9)
             axis.set_xticks(range(len(SETTINGS)), labels, rotation=90, fontsize=7)
-        row[0].set_ylabel("test accuracy (%)")
-    return figures.as_html(
-        figure,
-        "Where one more run of ours would be in each setting (batch size, BatchNorm first or last "
-        "in its block, statistics in testing): mean and corrected 95 % prediction interval. "
-        "Orange: "
-        "the source's value, in Table 3 (line) and as its notebook ACC printed it (dashes).",
-        "Eight panels, two networks by four sparsities, of eight settings' intervals beside the "
-        "source's two values. " + settings_in_words(found),
+        figure.suptitle(network)
+        figure.supylabel("test accuracy (%)", fontsize=9)
+        alt = f"Four panels of {network}, of eight settings' intervals beside the source's values."
+        panels.append((figure, alt))
+    panels[-1] = (panels[-1][0], f"{panels[-1][1]} {settings_in_words(found)}")
+    return figures.pictures(
+        panels,
+        f"{settings_in_short(found)} Where one more run of ours would be in each setting (batch "
+        "size, BatchNorm first or last in its block, statistics in testing): mean and corrected "
+        "95 % prediction interval. Orange: the source's value, in Table 3 (line) and as its "
+        "notebook ACC printed it (dashes).",
     )
+
+
+def settings_in_short(found: Measured) -> str:
+    """How many settings could have made each of the source's two rows of numbers."""
+    told: list[str] = []
+    for name, source in (
+        ("Table 3", forensics.table_3()),
+        ("the curve that ACC printed", forensics.printed_curve()),
+    ):
+        judged = [each for each in forensics.judge(source, found) if each.cells]
+        possible = sum(each.word == "possible" for each in judged)
+        told.append(f"{possible} of {len(judged)}{' could have made' * (not told)} {name}")
+    if not judged:
+        return "No setting has been judged yet."
+    return f"Of the settings judged, {' and '.join(told)}."
 
 
 def costs_table(found: Measured, network: str) -> str:
@@ -181,6 +206,17 @@ def costs_table(found: Measured, network: str) -> str:
 
 def costs_in_words(found: Measured, p: float) -> str:
     """Each network's lines at p, the dearest first, alone in `as_written`."""
+    return _costs_in_words(found, p, "one line changed in as_written, in points", None)
+
+
+def costs_in_short(found: Measured, p: float) -> str:
+    """Each network's dearest line at p."""
+    return _costs_in_words(
+        found, p, "the line that costs most when it alone is changed in as_written, in points", 1
+    )
+
+
+def _costs_in_words(found: Measured, p: float, what: str, shown: int | None) -> str:
     told = []
     for network in SOURCE_NETWORKS:
         lines = [
@@ -189,12 +225,12 @@ def costs_in_words(found: Measured, p: float) -> str:
             if (cost.network, cost.sparsity) == (network, p) and cost.first is not None
         ]
         lines.sort(key=lambda line: line[1].mean)
-        parts = [f"{line} {points(summary, 2)}" for line, summary in lines]
+        parts = [f"{line} {points(summary, 2)}" for line, summary in lines[:shown]]
         if parts:
             told.append(f"{network}: {'; '.join(parts)}.")
     if not told:
         return f"At p = {p:g} no line has been trained both ways yet."
-    return f"At p = {p:g}, one line changed in as_written, in points: {' '.join(told)}"
+    return f"At p = {p:g}, {what}: {' '.join(told)}"
 
 
 MASK_NETWORKS = ("ConvNet", "SparseConvNet", "SparseConvNet-kept")
@@ -235,7 +271,7 @@ def mask_table(found: Measured) -> str:
                     "our gap, mask kept": points(gap, 2),
                     "of which the mask's rule": points(line, 2),
                     "left, mask dilated": points(rest, 2),
-                    "share": f"{line.mean / gap.mean:.0%}" if shown else "–",
+                    "share": _share(line.mean / gap.mean) if shown else "–",
                 }
             )
     if not rows:
@@ -251,24 +287,30 @@ def mask_table(found: Measured) -> str:
     )
 
 
+def _share(share: float) -> str:
+    return numbers.number(f"{share:.0%}", share)
+
+
 def mask_in_words(found: Measured, p: float) -> str:
     """SparseConvNet against ConvNet at p as `ACC` trained, with the mask kept and dilated."""
     plain, dilated, kept = _of_common_seeds(found.get(AS_CODED, {}), p)
     if len(plain) < 2:
         return f"At p = {p:g} too few seeds have been trained under as_coded to say."
     return (
-        f"At p = {p:g} under as_coded (n = {len(plain)}), against ConvNet, SparseConvNet is "
-        f"{difference_in_words(paired_difference(kept, plain))} with the mask kept and "
-        f"{difference_in_words(paired_difference(dilated, plain))} with the mask dilated: the line "
-        f"is worth {points(paired_difference(dilated, kept), 2)} points."
+        f"At p = {p:g} under as_coded (n = {len(plain)}), against ConvNet, SparseConvNet-kept is "
+        f"{difference_in_words(paired_difference(kept, plain))} and SparseConvNet "
+        f"{difference_in_words(paired_difference(dilated, plain))}: dilating the mask is worth "
+        f"{points(paired_difference(dilated, kept))} points."
     )
 
 
 def glue_finding(found: Measured) -> None:
     """Gives the book's first page what the mask's rule is worth, from the records."""
+    from IPython.display import HTML
     from myst_nb import glue  # only where chapters are made
 
-    glue("mask_finding", mask_in_words(found, HEADLINE_SPARSITY), display=False)
+    told = html.escape(mask_in_words(found, HEADLINE_SPARSITY))
+    glue("mask_finding", HTML(numbers.as_html(told)), display=False)
 
 
 def curve_figure(found: Measured) -> str:
@@ -290,11 +332,15 @@ def curve_figure(found: Measured) -> str:
     }
     n = sorted({summary.n for by_p in ours.values() for summary in by_p.values()})
     seeds = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
-    return figures.accuracy_by_sparsity(
+    chart = figures.accuracy_by_sparsity(
         ours,
         printed,
-        f"Test accuracy under as_coded, n = {seeds}, with 95 % intervals of the mean where there "
-        "are several seeds; crosses are what the source's notebook ACC printed, one run each.",
+        f"{captions.accuracies(ours)}Test accuracy under as_coded, n = {seeds}, with 95 % "
+        "intervals of the mean where there are several seeds; crosses are what the source's "
+        "notebook ACC printed, one run each.",
+    )
+    return chart + accuracies_plotted(
+        ours, printed, with_interval, "Test accuracy in per cent, with 95 % intervals of the mean."
     )
 
 

@@ -186,16 +186,14 @@ def waterfall(base: str) -> str:
     }
     if not found:
         return f"<p>Not every rung has been run yet under {base}.</p>"
-    figure, axes = figures.new_figure(
-        3.9 * len(found), 3.9, 1, len(found), sharex=True, squeeze=False
-    )
     start = 100 * summarise(accuracies(base, ladder.CODE).values()).mean
     end = 100 * summarise(accuracies(base, ladder.DENSE).values()).mean
-    told = []
-    for axis, (way, gains) in zip(axes[0], found.items(), strict=True):
+    panels, axes, highest = [], [], start
+    for way, gains in found.items():
+        figure, axis = figures.new_figure(3.4, 3.7)
         labels = ["the source's code", *(FAULTS[fault].mend for fault in gains), "dense"]
         axis.barh(0, start, color="#999999")
-        level = highest = start
+        level = start
         for i, gain in enumerate(gains.values(), start=1):
             step = 100 * gain.mean
             half = 100 * (gain.high - gain.mean)
@@ -212,19 +210,31 @@ def waterfall(base: str) -> str:
         axis.barh(len(gains) + 1, end, color="#0072B2")
         axis.set_yticks(range(len(labels)), labels, fontsize=8)
         axis.invert_yaxis()
-        axis.set(xlabel="test accuracy (%)", xlim=(0, 1.18 * highest))
+        axis.set(xlabel="test accuracy (%)")
         axis.set_title(f"mended {way}", fontsize=9)
         each = ", ".join(f"{FAULTS[f].mend} {signed(100 * g.mean, 1)}" for f, g in gains.items())
-        told.append(f"{way}: from {start:.1f} % {each}, to {end:.1f} %")
+        told = f"Waterfall of test accuracy, {way}: from {start:.1f} % {each}, to {end:.1f} %."
+        panels.append((figure, told))
+        axes.append(axis)
+    for axis in axes:
+        axis.set_xlim(0, 1.18 * highest)
     n = sorted({gain.n for gains in found.values() for gain in gains.values()})
     seeds = f"n = {n[0]}" + (f" to {n[-1]}" if len(n) > 1 else "")
     waiting = "".join(f" Mended {way}: not run yet." for way in ways if way not in found)
-    return figures.as_html(
-        figure,
-        f"What each mended fault gains, {seeds}; error bars are 95 % intervals of the gain where "
-        f"there are several seeds.{waiting} {reduced_in_words(base)}",
-        f"Waterfall of test accuracy. {'; '.join(told)}.",
+    return figures.pictures(
+        panels,
+        f"{_largest_steps(found)}What each mended fault gains, {seeds}; error bars are 95 % "
+        f"intervals of the gain where there are several seeds.{waiting} {reduced_in_words(base)}",
     )
+
+
+def _largest_steps(found: Mapping[str, Mapping[str, Summary]]) -> str:
+    """The step that gains most on each way, named as the chart names it."""
+    told = []
+    for way, gains in found.items():
+        most = max(gains, key=lambda fault: gains[fault].mean)
+        told.append(f"mended {way} “{FAULTS[most].mend}”, {points(gains[most])}")
+    return f"The step that gains most, in points: {'; '.join(told)}. "
 
 
 def _whole(way: Sequence[Step]) -> dict[str, Summary] | None:
@@ -242,14 +252,30 @@ def in_words(base: str) -> str:
     if total is None:
         return f"Under {base}, {of}: too few to tell."
     code, dense = (accuracies(base, rung) for rung in (ladder.CODE, ladder.DENSE))
-    ways = _ways(base)
     where = devices([record for its in found.values() for record in its])
-    told = (
+    return (
         f"{reduced_in_words(base)} So far {of} ({where}). With all faults of "
         "the source's code the sparse ResNet18 reaches "
         f"{spread(summarise(code.values()))}, with none of them "
         f"{spread(summarise(dense.values()))}: a gap of {points(total)} points."
+        f"{_alone_in_words(base)} n = {total.n} in each."
     )
+
+
+def in_short(base: str) -> str:
+    """The gap and what makes it, without the accuracies; "" if the ladder has not been run."""
+    total = _gain(base, ladder.CODE, ladder.DENSE)
+    if total is None:
+        return ""
+    return (
+        f"Under {base} the dense ResNet18 is ahead of the source's sparse one by {points(total)} "
+        f"points.{_alone_in_words(base)} n = {total.n} in each."
+    )
+
+
+def _alone_in_words(base: str) -> str:
+    """The one fault whose mending gains most, and what the sparse layer itself costs."""
+    ways, told = _ways(base), ""
     first = {name: gain for name in FAULTS if (gain := ways["alone, first"][name]) is not None}
     if len(first) == len(FAULTS):
         best = max(first, key=lambda name: first[name].mean)
@@ -259,10 +285,17 @@ def in_words(base: str) -> str:
         )
     elif "untrained" in first:
         told += f" That {FAULTS['untrained'].cause}, mended alone: {points(first['untrained'])}."
-    layer = [f"{points(gain)} {way}" for way in WAYS if (gain := ways[way]["layer"]) is not None]
+    layer = [
+        f"{points(gain)} {where}"
+        for way, where in (
+            ("alone, first", "where the other faults stay"),
+            ("alone, last", "where they are mended"),
+        )
+        if (gain := ways[way]["layer"]) is not None
+    ]
     if layer:
         told += (
-            " The layer, which is all that makes the network sparse, is worth, mended: "
-            f"{'; '.join(layer)}."
+            " To take out the sparse layer itself, which is all that makes the network sparse, "
+            f"gains {' and '.join(layer)}."
         )
-    return f"{told} n = {total.n} in each."
+    return told

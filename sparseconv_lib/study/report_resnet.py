@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import pandas
 import torch
 import torch.nn.functional as F
+from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from sparseconv_lib.masks import bernoulli_field, observed
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.resnet import STAGES, ResNet18
-from sparseconv_lib.study import figures, ladder, records, tables
+from sparseconv_lib.study import charts, figures, ladder, numbers, records, tables
 from sparseconv_lib.study.grid import EXPERIMENTS, RESNET_SPARSITIES
 from sparseconv_lib.study.paths import RESULTS
 from sparseconv_lib.study.protocol import Protocol
@@ -25,12 +26,14 @@ from sparseconv_lib.study.report import (
     note,
     percent,
     points,
+    signed,
     source_accuracy,
     spread,
 )
 from sparseconv_lib.study.report_caltech import TEST_IMAGES
 from sparseconv_lib.study.report_ladder import reduced_in_words
 from sparseconv_lib.study.statistics import paired_difference, summarise, unpaired_proportions
+from sparseconv_lib.study.traced import Traced
 from sparseconv_lib.study.training import build
 
 CLAIM = "resnet18-75-to-50"
@@ -227,59 +230,82 @@ DROP = 25  # epochs after which the source's dense notebook lowers the rate
 
 def figure_5() -> str:
     """Accuracy after each epoch: the source's two curves, and ours of both and of the mended."""
-    figure, (theirs, ours) = figures.new_figure(7.8, 3.3, 1, 2, sharey=True)
-    told = []
-    for network, curve in printed().items():
-        color, line, _ = figures.STYLES[network]
-        label = "dense" if network == PLAIN else "sparse"
-        theirs.plot(
-            range(1, len(curve) + 1), [100 * a for a in curve], color=color, linestyle=line,
-            label=label,
-        )  # fmt: skip
-        told.append(f"the source's {label} network ends at {100 * curve[-1]:.1f} %")
-    theirs.axvline(DROP, color="#888888", linewidth=0.8)
-    theirs.annotate(
+    theirs, left = figures.new_figure(3.4, 3.1)
+    ours, right = figures.new_figure(3.4, 3.1)
+    base = "as_written" if _curves("as_written") else "reduced"
+    found, source = _curves(base), {"dense": PLAIN, CODE_LABEL: SPARSE}
+    series = {
+        label: charts.Series(label, *figures.STYLES[style])
+        for label, style in (source | {label: style for label, (style, _) in found.items()}).items()
+    }
+    told: dict[str, list[str]] = {"source": [], "ours": []}
+
+    def draw(axis: Axes, label: str, curve: Sequence[float], whose: str) -> None:
+        percents = [100 * a for a in curve]
+        texts = [f"{whose}, {label}, epoch {i}: {a:.1f} %" for i, a in enumerate(percents, 1)]
+        size = 1.5 if len(curve) > 10 else 4
+        series[label].draw(axis, range(1, len(curve) + 1), percents, texts, markersize=size)
+        told[whose].append(f"{label} ends at {percents[-1]:.1f} %")
+
+    for label, network in source.items():
+        draw(left, label, printed()[network], "source")
+    for label, (_, curve) in found.items():
+        draw(right, label, curve, "ours")
+    left.axvline(DROP, color="#888888", linewidth=0.8)
+    left.annotate(
         "dense: rate / 10", (DROP, 4), xytext=(4, 0), textcoords="offset points", fontsize=8
     )
-    theirs.set(title="as the source drew it", xlabel="epoch", ylabel="test accuracy (%)")
-    theirs.legend(loc="lower right")
-    base = "as_written" if _curves("as_written") else "reduced"
-    found = _curves(base)
-    for label, (style, curve) in found.items():
-        color, line, _ = figures.STYLES[style]
-        ours.plot(
-            range(1, len(curve) + 1), [100 * a for a in curve], color=color, linestyle=line,
-            marker="." if len(curve) < 10 else None, label=label,
-        )  # fmt: skip
-        told.append(f"ours, {label}, ends at {100 * curve[-1]:.1f} %")
-    ours.set(title=f"as it should have been ({base})", xlabel="epoch")
-    ours.xaxis.get_major_locator().set_params(integer=True)
-    if found:
-        ours.legend(loc="lower right", fontsize=8)
-    else:
-        ours.text(0.5, 0.5, "not run yet", transform=ours.transAxes, ha="center")
-    return figures.as_html(
-        figure,
-        "Test accuracy on whole images after each epoch. Left: what the source's notebooks "
-        "printed, one run each. Right: ours, seed 0, all computed by sparse convolutions; dense is "
-        "the network with none of the faults, tested with running statistics as are the others. "
-        f"{reduced_in_words(base)}",
-        f"Two charts of test accuracy against epoch; {'; '.join(told)}.",
+    left.set(title="as the source drew it")
+    right.set(title=f"as it should have been ({base})")
+    curves: list[Sequence[float]] = [*printed().values(), *(curve for _, curve in found.values())]
+    highest = max(accuracy for curve in curves for accuracy in curve)
+    for axis in (left, right):
+        axis.set(xlabel="epoch", ylabel="test accuracy (%)", ylim=(0, 105 * highest))
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    if not found:
+        right.text(0.5, 0.5, "not run yet", transform=right.transAxes, ha="center")
+    return charts.as_html(
+        [
+            (theirs, f"The source's test accuracy against epoch; {'; '.join(told['source'])}."),
+            (ours, f"Ours against epoch; {'; '.join(told['ours']) or 'not run yet'}."),
+        ],
+        list(series.values()),
+        f"{_ends_in_words(found)}Test accuracy on whole images after each epoch. First: what the "
+        "source's notebooks printed, one run each. Then: ours, seed 0, all computed by sparse "
+        "convolutions; dense is the network with none of the faults, tested with running "
+        f"statistics as are the others. {reduced_in_words(base)}",
     )
 
 
-def _curves(base: str) -> dict[str, tuple[str, list[float]]]:
+CODE_LABEL = "sparse, the source's code"
+
+
+def _ends_in_words(found: Mapping[str, tuple[str, Sequence[float]]]) -> str:
+    """Where our networks end, and how far from the dense one."""
+    ends = {label: curve[-1] for label, (_, curve) in found.items()}
+    if "dense" not in ends or len(ends) == 1:
+        return ""
+    dense = ends.pop("dense")
+    told = "; ".join(
+        f"{label}: {numbers.number(f'{signed(100 * (end - dense), 1)} points', end - dense)}"
+        for label, end in ends.items()
+    )
+    return f"Of ours, one run each, dense ends at {percent(dense)}; against it, {told}. "
+
+
+def _curves(base: str) -> dict[str, tuple[str, list[Traced]]]:
     """Label -> (style, accuracy after each epoch) of seed 0 on whole images."""
     wanted = {
         "dense": (PLAIN, ladder.protocol_of(base, ladder.DENSE)),
         "sparse, mended": ("SparseConvNet", ladder.protocol_of(base, ladder.LAYER_ONLY)),
-        "sparse, the source's code": (SPARSE, ladder.trained_as(base, ladder.CODE)),
+        CODE_LABEL: (SPARSE, ladder.trained_as(base, ladder.CODE)),
     }
     found = {}
     for label, (style, protocol) in wanted.items():
         record = records.find(records.Key("resnet18", protocol, ladder.NETWORK, 0.0, 0))
         if record:
-            found[label] = (style, [e["test_accuracy"] for e in record.content["epochs"]])
+            curve = [Traced(e["test_accuracy"], (record.key,)) for e in record.content["epochs"]]
+            found[label] = (style, curve)
     return found
 
 
@@ -316,6 +342,13 @@ ASKED = {  # of networks where pixels are missing: question -> the two that answ
 
 def sparse_in_words(base: str) -> str:
     """Where pixels are missing: does the layer help ResNet18, and what does one mask twice cost?"""
+    if not (told := sparse_in_short(base)):
+        return f"Under {base}, no two networks have been trained where pixels are missing yet."
+    return f"{told} {reduced_in_words(base)}"
+
+
+def sparse_in_short(base: str) -> str:
+    """The same without what makes the protocol smaller; "" if not run."""
     cells, told = _cells(base), []
     n: set[int] = set()
     for question in ("sparse − dense", "one mask twice: kept − dilated"):
@@ -330,7 +363,7 @@ def sparse_in_words(base: str) -> str:
             parts = ", ".join(f"{points(gap)} at p = {p:g}" for p, gap in gaps.items())
             told.append(f"{question}: {parts}")
     if not told:
-        return f"Under {base}, no two networks have been trained where pixels are missing yet."
+        return ""
     chance = ""
     if min(n) == 1:
         half, _ = unpaired_proportions(0.5, 0.5, TEST_IMAGES)
@@ -340,7 +373,7 @@ def sparse_in_words(base: str) -> str:
         )
     return (
         f"ResNet18 trained and tested at one sparsity, in points of accuracy. {'; '.join(told)} "
-        f"(n = {' to '.join(map(str, sorted({min(n), max(n)})))}). {reduced_in_words(base)}{chance}"
+        f"(n = {' to '.join(map(str, sorted({min(n), max(n)})))}).{chance}"
     )
 
 

@@ -8,6 +8,7 @@ import pandas
 from sparseconv_lib.study import figures, ladder, report, stages
 from sparseconv_lib.study.report import NO_BREAK, as_html
 from sparseconv_lib.study.stages import Walk
+from sparseconv_lib.study.stepper import stepper
 
 NETWORKS = ("ConvNet", "SparseConvNet-kept", "SparseConvNet")
 
@@ -32,27 +33,15 @@ def walks(sparsity: float, base: str) -> dict[str, Walk]:
 
 
 def panels(sparsities: tuple[float, ...]) -> str:
-    """A panel for each sparsity that was run, of which the page shows one at a time.
-
-    Radio buttons and a style sheet, no script: it works in a page opened from disk.
-    """
+    """A panel for each sparsity that was run, under a slider."""
     for base in ladder.BASES:  # the source's length first
         shown = {p: found for p in sparsities if (found := walks(p, base))}
         if shown:
             break
     else:
         return "<p>No run has left its way through the network yet.</p>"
-    parts = ['<div class="walk">']
-    for i, p in enumerate(shown):
-        checked = " checked" if i == 0 else ""
-        parts.append(
-            f'<input type="radio" name="walk" id="walk-{i}"{checked}>'
-            f'<label for="walk-{i}">p = {p:g}</label>'
-        )
-    for p, found in shown.items():
-        parts.append(f'<div class="walk-panel">{_picture(p, found, base)}{_table(p, found)}</div>')
-    parts.append("</div>")
-    return "".join(parts)
+    named = {f"p = {p:g}": _picture(p, by, base) + _table(p, by) for p, by in shown.items()}
+    return stepper("walk", "Sparsity", named, next(iter(named)), still=named.keys())
 
 
 def _picture(sparsity: float, found: dict[str, Walk], base: str) -> str:

@@ -37,6 +37,7 @@ from sparseconv_lib.study import (
 from sparseconv_lib.study.data import Dataset
 from sparseconv_lib.study.grid import evaluation_of, task_of
 from sparseconv_lib.study.images import Images, arrange, draw_masks, shrink
+from sparseconv_lib.study.one_line import one_line
 from sparseconv_lib.study.processes import (
     children_keep_freed_memory,
     end_children,
@@ -46,6 +47,7 @@ from sparseconv_lib.study.processes import (
 )
 from sparseconv_lib.study.protocol import (
     PRESETS,
+    TRAINING_IMAGES,
     ParameterError,
     Protocol,
     check_networks,
@@ -58,6 +60,11 @@ from sparseconv_lib.study.protocol import (
 from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.stacked import train_all
 from sparseconv_lib.study.training import Outcome, build
+
+# Beyond these a value is a slip, of which a machine would die or not come to an end.
+MOST_SEEDS = 1_000
+MOST_EPOCHS = 100_000
+MOST_SIDE = 224  # photographs have no more
 
 
 def asked(
@@ -74,16 +81,26 @@ def asked(
     Returns the trainings, seed after seed; their protocol; and whether to train now (True) or show
     what was run. Raises ParameterError for a value that no training can have.
     """
-    task = task_of(notebook)
-    knobs, name = preset(protocol, task), full_name(protocol, task)
-    p, chosen = check_sparsity(sparsity), check_networks(networks, knobs.objective)
-    first = whole_number("seed", seed, 0)
-    keys = [
-        Key(notebook, name, network, p, first + i)
-        for i in range(whole_number("seeds", seeds, 1))
-        for network in chosen
-    ]
-    return keys, knobs, check_source(source) == "train"
+    try:
+        task = task_of(notebook)
+        knobs, name = preset(protocol, task), full_name(protocol, task)
+        p, chosen = check_sparsity(sparsity), check_networks(networks, knobs.objective)
+        first, number = whole_number("seed", seed, 0), whole_number("seeds", seeds, 1)
+        if number > MOST_SEEDS:
+            raise ParameterError(f"seeds is {number}; give at most {MOST_SEEDS:,}")
+        for knob, most in (
+            ("batch_size", TRAINING_IMAGES[knobs.dataset]),
+            ("epochs", MOST_EPOCHS),
+            ("side", MOST_SIDE),
+        ):
+            if getattr(knobs, knob) > most:
+                raise ParameterError(f"{knob} is {getattr(knobs, knob)}; give at most {most:,}")
+        keys = [
+            Key(notebook, name, network, p, first + i) for i in range(number) for network in chosen
+        ]
+        return keys, knobs, check_source(source) == "train"
+    except (ValueError, OverflowError) as error:  # which tell what was given, whole
+        raise ParameterError(one_line(str(error))) from None
 
 
 def run(
@@ -110,7 +127,7 @@ def run(
     todo = [key for key in keys if key not in done]
     if processes is None:
         processes = _processes()
-    here = dataset.name not in data.MAPPED or keeps_freed_memory()
+    here = not dataset.mapped or keeps_freed_memory()
     in_turn = torch.cuda.is_available() or (min(processes, len(todo)) == 1 and here)
 
     with _Progress(todo) as progress:
@@ -273,9 +290,11 @@ def train_together(
     finally:
         torch.set_num_threads(threads)
     test = shrink(test, protocol.side)
+    # Where they were drawn for the training they need not be drawn again; no pixel is looked at.
+    there = Images(torch.empty((), device=device).expand(test.pixels.shape), test.labels)
     made = []
     for key, outcome, (stage, page) in zip(keys, outcomes, places, strict=True):
-        masks = draw_masks(protocol, test, key.sparsity, key.seed, "test")
+        masks = draw_masks(protocol, there, key.sparsity, key.seed, "test").cpu()
         if stage and _leaves_example(key, protocol):
             _leave_example(stage, key, protocol, dataset, outcome, masks, train, test)
         made.append(as_record(key, protocol, dataset, outcome, masks, device, started, page))
@@ -348,7 +367,7 @@ def as_record(
             kind: _by_text(scores) for kind, scores in outcome.other_statistics.items()
         },
         **({"other_masks": outcome.other_masks} if outcome.other_masks else {}),
-        **_per_image(protocol, outcome),
+        **_per_image(protocol, dataset, outcome),
         "images": {"train": len(dataset.train_labels), "test": len(dataset.test_labels)},
         "identity": {
             "code": provenance.code_identity(),
@@ -372,9 +391,9 @@ def as_record(
     return records.validated(content, str(key))
 
 
-def _per_image(protocol: Protocol, outcome: Outcome) -> dict[str, dict[str, str]]:
+def _per_image(protocol: Protocol, dataset: Dataset, outcome: Outcome) -> dict[str, dict[str, str]]:
     """Which test images were classified correctly, where a chapter asks which classes were."""
-    if protocol.dataset != "caltech101" or protocol.split != "standard":
+    if dataset.name != "caltech101" or protocol.split != "standard":
         return {}
     return {"correct": {f"{q:g}": records.pack(bits) for q, bits in outcome.correct.items()}}
 
@@ -430,7 +449,7 @@ def _train_in_processes(
             min(processes, len(keys)),
             spawn,
             _start_worker,
-            (dataset.name if dataset.name in data.MAPPED else dataset, queue),
+            (dataset.name if dataset.mapped else dataset, queue),
         ) as pool,
     ):
         futures = {pool.submit(_train_in_worker, key, protocol): key for key in keys}

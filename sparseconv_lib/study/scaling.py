@@ -21,11 +21,14 @@ class Estimate:
 
     measured: of how many pages every training is recorded there; the others have the median of
     the same network under the same protocol, or else that of the experiment.
+    stacked: trainings run as one there, each with its share of the time; the pages, which a
+    processor executes meanwhile, are then not counted.
     """
 
     experiment: str
     pages: tuple[float, ...]
     measured: int
+    stacked: bool
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:
@@ -50,9 +53,12 @@ def estimate(name: str, device: str) -> Estimate | None:
     """What the pages of an experiment take on a device; None where nothing of it was measured."""
     experiment = EXPERIMENTS[name]
     taken: dict[records.Key, float] = {}
+    stacked = False
     for record in records.load(experiment.notebook):
-        if record.content["provenance"]["device"] == device:
-            taken[record.key] = record.content["provenance"]["seconds"]
+        source = record.content["provenance"]
+        if source["device"] == device:
+            taken[record.key] = source["seconds"]
+            stacked = stacked or "together" in source
     pages = list(experiment.pages())
     ours = {key for page in pages for key in page.keys}
     known = {key: seconds for key, seconds in taken.items() if key in ours}
@@ -65,7 +71,7 @@ def estimate(name: str, device: str) -> Estimate | None:
     return Estimate(
         name,
         tuple(
-            START_UP
+            (0.0 if stacked else START_UP)
             + sum(
                 known.get(key, statistics.median(alike.get((key.protocol, key.network), [usual])))
                 for key in page.keys
@@ -73,4 +79,5 @@ def estimate(name: str, device: str) -> Estimate | None:
             for page in pages
         ),
         sum(all(key in known for key in page.keys) for page in pages),
+        stacked,
     )

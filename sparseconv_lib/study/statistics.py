@@ -18,13 +18,18 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from sparseconv_lib.study.traced import Traced, behind
+
 # Accuracies are multiples of 1 / (test images); anything this small is floating-point rounding.
 _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
 class Summary:
-    """n values: their mean, standard deviation (n − 1) and the t interval of the mean."""
+    """n values: their mean, standard deviation (n − 1) and the t interval of the mean.
+
+    The mean remembers what the values were computed from, where these do: see `traced`.
+    """
 
     n: int
     mean: float
@@ -38,11 +43,12 @@ def summarise(values: Iterable[float], confidence: float = 0.95) -> Summary:
 
     With n = 1 there is no spread to speak of: sd, low and high are nan. n = 0 raises ValueError.
     """
+    values = list(values)
     x = _values(values)
     _check_probability("confidence", confidence)
     mean, sd = _mean_sd(x)
     half = _t_quantile(x.size, 1 - confidence) * sd / math.sqrt(x.size)
-    return Summary(x.size, mean, sd, mean - half, mean + half)
+    return Summary(x.size, Traced(mean, behind(values)), sd, mean - half, mean + half)
 
 
 def prediction_interval(
@@ -101,6 +107,32 @@ def paired_difference(
     if not differences:
         raise ValueError(f"no common seed: {sorted(map(str, a))} and {sorted(map(str, b))}")
     return summarise(differences, confidence)
+
+
+def largest_mean(samples: Sequence[Sequence[float]], confidence: float = 0.95) -> Summary:
+    """The largest of several means over the same seeds, with an interval for the true largest.
+
+    samples: m of them, n values each. With h_i = sd_i / √n,
+
+        low = max_i  mean_i − t_{n−1, 1−α/(2m)} · h_i,
+        high = max_i  mean_i + t_{n−1, 1−α/2} · h_i.
+
+    The true largest lies above high only if it lies above its own upper end, and below low only if
+    some mean lies below its own lower end (Bonferroni); so both ends hold together at least at
+    1 − α, whatever the samples share. The lower end is the stricter since the largest of noisy
+    means leans upwards. Resampling seeds, the obvious choice, covers too rarely at a handful.
+
+    sd is that of the sample whose mean is the largest. n = 1 gives nan, as everywhere here. Raises
+    ValueError for no sample, and for samples of unequal length.
+    """
+    found = [summarise(sample, confidence) for sample in samples]
+    if len({summary.n for summary in found}) != 1:
+        raise ValueError(f"samples of equal length are needed, not {[len(x) for x in samples]}")
+    strict = 1 - (1 - confidence) / len(found)
+    largest = max(found, key=lambda summary: summary.mean)
+    low = max(summarise(sample, strict).low for sample in samples)
+    high = max(summary.high for summary in found)
+    return Summary(largest.n, largest.mean, largest.sd, low, high)
 
 
 def unpaired_proportions(

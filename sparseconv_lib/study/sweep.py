@@ -22,8 +22,8 @@ from sparseconv_lib.study import executors, provenance, records
 from sparseconv_lib.study.errors import OneLineError
 from sparseconv_lib.study.grid import Page, experiment, task_of
 from sparseconv_lib.study.notebooks import forget_machine
-from sparseconv_lib.study.paths import NOTEBOOKS, RESULTS, ROOT
-from sparseconv_lib.study.protocol import ParameterError, preset, whole_number
+from sparseconv_lib.study.paths import NOTEBOOKS, TOP, check_apart
+from sparseconv_lib.study.protocol import BASELINES, ParameterError, preset, whole_number
 from sparseconv_lib.study.records import Key
 
 START_UP = 30.0  # seconds for a kernel, its imports and the data, which no record holds
@@ -33,7 +33,7 @@ class SweepError(OneLineError, RuntimeError):
     """A sweep that cannot go on; the message names the remedy."""
 
 
-def missing_pages(names: Iterable[str], seeds: int | None = None, root: Path = ROOT) -> list[Page]:
+def missing_pages(names: Iterable[str], seeds: int | None = None, root: Path = TOP) -> list[Page]:
     """Pages of the named experiments that lack a record, most valuable first.
 
     Valuable is the lowest seed first, over all the experiments named: a whole table with a small n
@@ -44,12 +44,12 @@ def missing_pages(names: Iterable[str], seeds: int | None = None, root: Path = R
     return [page for page in pages if missing_keys(page, root)]
 
 
-def missing_keys(page: Page, root: Path = ROOT) -> list[Key]:
+def missing_keys(page: Page, root: Path = TOP) -> list[Key]:
     """The page's trainings that have no record; all of them if the executed page is not there.
 
     Raises RecordError for a record that cannot be read.
     """
-    results = root / RESULTS.relative_to(ROOT)
+    results = root / "results"
     if not (root / page.path).exists():
         return page.keys
     return [key for key in page.keys if records.find(key, results) is None]
@@ -72,7 +72,9 @@ class Ahead:
     pages: tuple[Page, ...]
 
     def __str__(self) -> str:
-        return f"{self.pages[0].experiment}/{self.pages[0].protocol}, {len(self.pages)} pages"
+        number = len(self.pages)
+        first = self.pages[0]
+        return f"{first.experiment}/{first.protocol}, {number} page{'s' * (number > 1)}"
 
 
 @dataclass
@@ -99,17 +101,17 @@ def jobs(pages: list[Page], together: int) -> list[Page | Ahead]:
 
     In the order of the pages, or of the first of those that run as one.
     """
-    from sparseconv_lib.study.stacked import stackable
+    from sparseconv_lib.study.stacked import worth_stacking
 
-    alike: dict[tuple[str, str], list[Page]] = {}
+    alike: dict[tuple[str, str, int], list[Page]] = {}
     for page in pages:
-        alone = together == 1 or not stackable(preset(page.protocol, task_of(page.experiment)))
-        kind = page.name if alone else f"{page.protocol}/{page.networks if page.apart else ''}"
-        alike.setdefault((page.experiment, kind), []).append(page)
+        most = min(together, worth_stacking(preset(page.protocol, task_of(page.experiment))))
+        kind = f"{page.protocol}/{page.networks if page.apart else ''}" if most > 1 else page.name
+        alike.setdefault((page.experiment, kind, most), []).append(page)
     found: list[Page | Ahead] = []
-    for several in alike.values():
-        for start in range(0, len(several), together):
-            part = several[start : start + together]
+    for (_, _, most), several in alike.items():
+        for start in range(0, len(several), most):
+            part = several[start : start + most]
             found.append(Ahead(tuple(part)) if len(part) > 1 else part[0])
     return found
 
@@ -121,7 +123,8 @@ def sweep(
     budget: float = float("inf"),
     together: int = 1,
     scheduler: str | None = None,
-    root: Path = ROOT,
+    train_only: bool = False,
+    root: Path = TOP,
     report: Callable[[str], None] = print,
 ) -> list[Done]:
     """Executes `pages` in order, and publishes each as it ends.
@@ -136,13 +139,20 @@ def sweep(
             one GPU: there, one job at a time trains, and beside it pages are executed.
         scheduler: the address of a dask cluster, such as tcp://host:8786, whose workers are used
             in the place of this machine's; see `executors.cluster`.
+        train_only: leave the pages to a later sweep, which finds the trainings' records in
+            results/.partial, there or wherever that folder has been carried.
+
+    Returns what happened to each page, or with `train_only` to each stack of trainings.
     """
     whole_number("workers", workers, 1)
     whole_number("together", together, 1)
     _check_writable(root)
     began = time.monotonic()
     slowest = {"page": _recorded_seconds(pages, root), "stack": 0.0, "shown": START_UP}
-    waiting, finished = jobs(pages, together), []
+    waiting: list[Page | Ahead] = jobs(pages, together)
+    finished: list[Done] = []
+    if train_only:
+        waiting = [job if isinstance(job, Ahead) else Ahead((job,)) for job in waiting]
     trained: set[Page | Ahead] = set()  # pages whose trainings are done
     one_device = together > 1 and scheduler is None
     place = executors.cluster(scheduler, root) if scheduler else executors.processes(workers)
@@ -181,6 +191,9 @@ def sweep(
                 slowest[kind(job)] = max(slowest[kind(job)], done.seconds)
                 if isinstance(job, Ahead):
                     report(f"{job}: {done}")
+                    if train_only:
+                        finished.append(done)
+                        continue
                     waiting[:0] = job.pages
                     trained.update(() if done.error else job.pages)
                 else:
@@ -207,6 +220,7 @@ def _name(job: Page | Ahead) -> str:
 
 def _check_writable(root: Path) -> None:
     for folder in (root / "results", root / "book"):
+        check_apart(folder / "runs")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise SweepError(f"cannot write to {folder}; run in a checkout that is yours")
 
@@ -226,7 +240,7 @@ def _recorded_seconds(pages: list[Page], root: Path) -> float:
     return max(totals.values(), default=0.0)
 
 
-def run_page(page: Page, root: Path = ROOT) -> Done:
+def run_page(page: Page, root: Path = TOP) -> Done:
     """Executes one page in this process's charge and publishes it; errors come back as text."""
     started = time.monotonic()
     error = None
@@ -243,14 +257,14 @@ def run_page(page: Page, root: Path = ROOT) -> Done:
     return Done(page, time.monotonic() - started, error)
 
 
-def train_ahead(job: Ahead, root: Path = ROOT) -> Done:
+def train_ahead(job: Ahead, root: Path = TOP) -> Done:
     """Trains what these pages lack, and leaves each record where its page will look for it.
 
     Pages that another sweep is running are left to it. Errors come back as text.
     """
     import torch
 
-    from sparseconv_lib.study import data, runner  # slow to import
+    from sparseconv_lib.study import data, field_store, runner  # slow to import
 
     started = time.monotonic()
     first = job.pages[0]
@@ -262,6 +276,8 @@ def train_ahead(job: Ahead, root: Path = ROOT) -> Done:
             if stage is None or _whole(page, stage):  # which also clears what is of no use there
                 continue
             for key in missing_keys(page, root):
+                if key.network in BASELINES:  # no training, and left to the page
+                    continue
                 made = (
                     records.find(key, folder) for folder in (root / "results", stage / "records")
                 )
@@ -278,6 +294,7 @@ def train_ahead(job: Ahead, root: Path = ROOT) -> Done:
         except Exception as reason:  # the pages may still succeed, one by one
             return Done(job, time.monotonic() - started, _told(reason))
         finally:
+            field_store.clear()
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()  # the next may run in another of the workers
     return Done(job, time.monotonic() - started)
@@ -372,6 +389,7 @@ def _publish(page: Page, stage: Path, root: Path) -> None:
     if lacking := [str(key) for key in page.keys if key not in there]:
         raise SweepError(f"the page ran but made no record of {', '.join(lacking)}")
     target = root / page.path
+    check_apart(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(stage / "page.ipynb", target.with_suffix(".part"))
     os.replace(target.with_suffix(".part"), target)

@@ -7,6 +7,7 @@ import pandas
 from sparseconv_lib.study import records
 from sparseconv_lib.study.records import METHODS, Record
 from sparseconv_lib.study.statistics import summarise
+from sparseconv_lib.study.traced import Traced
 
 COLUMNS = (
     "dataset", "network", "protocol", "metric", "train_sparsity", "test_sparsity",
@@ -20,7 +21,7 @@ def accuracies(found: Iterable[Record]) -> dict[tuple[str, float, float], dict[i
     for record in found:
         for test_sparsity, accuracy in record.content.get("accuracy", {}).items():
             cell = (record.key.network, record.key.sparsity, float(test_sparsity))
-            cells.setdefault(cell, {})[record.key.seed] = accuracy
+            cells.setdefault(cell, {})[record.key.seed] = Traced(accuracy, (record.key,))
     return cells
 
 

@@ -14,7 +14,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -32,6 +32,15 @@ from sparseconv_lib.networks import (
     stream_seed,
 )
 from sparseconv_lib.resnet import ResNet18
+from sparseconv_lib.study.evaluation import (
+    Alone,
+    Model,
+    forward,
+    mean_score,
+    of_each,
+    reestimated_all,
+    score_all,
+)
 from sparseconv_lib.study.images import (
     Images,
     arrange,
@@ -46,8 +55,6 @@ from sparseconv_lib.study.protocol import Protocol, check_sparsity, whole_number
 
 ARCHITECTURES = {"mnist": TABLE_1, "caltech101": TABLE_2}
 PARTS_OF_AN_EPOCH = 20  # the training loss is recorded this often
-AT_ONCE = 1000 * 28 * 28  # pixels of the images that are tested together
-REESTIMATED_FROM = 5000  # training images that give BatchNorm other statistics
 
 MaskKind = Literal["bernoulli", "block", "scan_line"]
 Network = ClassificationNet | ResNet18 | CompletionNet
@@ -113,90 +120,6 @@ def build(protocol: Protocol, network: str, seed: int) -> Network:
     return net
 
 
-def forward(
-    net: Callable[[Tensor, Tensor], Tensor], protocol: Protocol, x: Tensor, mask: Tensor
-) -> Tensor:
-    """The network's outputs in float32, computed in the protocol's precision."""
-    if protocol.precision == "float32":
-        return net(x, mask)
-    with torch.autocast(x.device.type, torch.bfloat16):
-        return net(x, mask).float()
-
-
-@torch.no_grad()
-def score_images(
-    net: nn.Module,
-    protocol: Protocol,
-    images: Images,
-    masks: Tensor,
-    sparsity: float | Tensor | None = None,
-) -> Tensor:
-    """The objective's scores of each image, on the images' device: whether it was classified
-    correctly, bool (N,), or its absolute errors, float64 (N, 4)."""
-    objective = OBJECTIVES[protocol.objective]
-    # With the batch's own statistics the result depends on the batch, so it is the training's.
-    batch = protocol.batch_size
-    order = torch.arange(len(images), device=images.labels.device)
-    if protocol.evaluation == "running":
-        batch = max(batch, AT_ONCE // images.pixels[0, 0].numel())
-    elif protocol.dataset == "caltech101":
-        # Its test images stand in the order of their classes, and the statistics of a batch of one
-        # class are no batch's. The source's test images are shuffled, once.
-        shuffle = torch.Generator().manual_seed(stream_seed(0, "order of test images"))
-        order = torch.randperm(len(images), generator=shuffle).to(order.device)
-    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    was_training = net.training
-    net.train(protocol.evaluation == "batch")
-    if protocol.evaluation == "blocks" and isinstance(net, ResNet18) and net.sparse:
-        net.blocks.train()
-    scores = []
-    for index in order.split(batch):
-        part = images[index]
-        x, mask = prepare(part, masks[index], protocol, _of_each(sparsity, index))
-        targets = objective.targets(part, protocol)
-        scores.append(objective.score(forward(net, protocol, x, mask), targets, mask))
-    for name, buffer in net.named_buffers():  # testing must leave no trace in the network
-        buffer.copy_(before[name])
-    net.train(was_training)
-    scored = torch.cat(scores)
-    back = torch.empty_like(scored)
-    back[order] = scored
-    return back
-
-
-def _of_each(sparsity: float | Tensor | None, index: Tensor) -> float | Tensor | None:
-    return sparsity[index.cpu()] if isinstance(sparsity, Tensor) else sparsity
-
-
-def _mean(scores: Tensor) -> float:
-    """Accuracy, or the mean absolute error over known pixels, of scores of many images."""
-    if scores.dim() == 1:
-        return scores.double().mean().item()
-    error, known, *_ = scores.sum(0)
-    return (error / known).item()
-
-
-@torch.no_grad()
-def reestimated(
-    net: nn.Module, protocol: Protocol, train: Images, sparsity: float, seed: int
-) -> nn.Module:
-    """A copy of `net` whose BatchNorm statistics are those of training images at `sparsity`.
-
-    They are averaged over batches of the first `REESTIMATED_FROM` of `train`; weights stay.
-    """
-    net = copy.deepcopy(net)
-    for layer in net.modules():
-        if isinstance(layer, nn.BatchNorm2d):
-            layer.reset_running_stats()
-            layer.momentum = None  # a plain average over the batches
-    images = train[:REESTIMATED_FROM]
-    masks = draw_masks(protocol, images, sparsity, seed, "re-estimation")
-    net.train()
-    for index in torch.arange(len(images), device=masks.device).split(max(64, protocol.batch_size)):
-        forward(net, protocol, *prepare(images[index], masks[index], protocol, sparsity))
-    return net
-
-
 def fit(
     protocol: Protocol,
     network: str,
@@ -235,7 +158,9 @@ def fit(
         images = on_device(protocol, train, test, device)
         training = Training(protocol, network, sparsity, seed, *images)
         candidates, best = _choose(protocol, training.start, progress)
-        outcome = training.outcome(candidates, best, tests, reestimate, other_masks)
+        model = Alone(best.net)
+        (outcome,) = test_all(model, [training], [tests], reestimate, other_masks)
+        report_training(outcome, candidates, best)
     outcome.seconds = time.perf_counter() - started
     return outcome
 
@@ -252,9 +177,10 @@ def on_device(
 
 
 class Training:
-    """One training's images, from which each learning rate starts, and its tests at the end.
+    """One training's images, from which each learning rate starts.
 
-    Args: those of `fit`; the images and their unit are what `on_device` returns.
+    Args: those of `fit`; the images and their unit are what `on_device` returns, and
+        like: another training of that protocol and seed, whose images are shared.
     """
 
     def __init__(
@@ -266,10 +192,17 @@ class Training:
         train: Images,
         test: Images,
         unit: float,
+        like: "Training | None" = None,
     ) -> None:
         self.protocol, self.network, self.unit = protocol, network, unit
+        self.train: Images
+        self.held_out: Images
+        self.test: Images
         self.sparsity = check_sparsity(sparsity)
         self.seed = whole_number("seed", seed, 0)
+        if like is not None and not protocol.compounding:
+            self.train, self.held_out, self.test = like.train, like.held_out, like.test
+            return
         train, self.test = arrange(protocol, sparsity, seed, train, test)
         self.held_out, self.train = train[:0], train
         if protocol.held_out:
@@ -284,49 +217,78 @@ class Training:
         """A new network, to be trained at that learning rate."""
         return Candidate(self, rate)
 
-    def outcome(
-        self,
-        candidates: "list[Candidate]",
-        best: "Candidate",
-        tests: tuple[float, ...],
-        reestimate: bool = False,
-        other_masks: tuple[MaskKind, ...] = (),
-    ) -> Outcome:
-        """What the trained candidates gave, the best of them tested; see `fit`."""
-        protocol, sparsity, seed, unit = self.protocol, self.sparsity, self.seed, self.unit
-        train, test, net = self.train, self.test, best.net
-        outcome = Outcome(
-            epochs=best.epochs,
-            curve=best.curve,
-            candidates=[candidate.summary() for candidate in candidates],
-        )
-        for q in tests:
-            masks = draw_masks(protocol, test, q, seed, "test")
-            scores = score_images(net, protocol, test, masks, q)
-            if protocol.objective == "classify":
-                outcome.correct[q] = scores.cpu()
-                outcome.accuracy[q] = _mean(scores)
-            else:
-                outcome.error[q] = unit * _mean(scores)
-                if (of_missing := scores[:, 2:].sum(0))[1]:
-                    outcome.error_missing[q] = unit * (of_missing[0] / of_missing[1]).item()
-            if reestimate:
-                again = reestimated(net, protocol, train, q, seed)
-                outcome.other_statistics.setdefault("reestimated", {})[q] = unit * _mean(
-                    score_images(again, protocol, test, masks, q)
-                )
-                continue
-            for kind, other in _other_statistics(protocol, net):
-                outcome.other_statistics.setdefault(kind, {})[q] = _mean(
-                    score_images(net, other, test, masks, q)
-                )
-        for mask_kind in other_masks:
-            other = dataclasses.replace(protocol, mask_kind=mask_kind)
-            masks = draw_masks(other, test, sparsity, seed, "test")
-            scores = score_images(net, protocol, test, masks, sparsity)
-            outcome.other_masks[mask_kind] = unit * _mean(scores)
-        outcome.weights = {name: value.cpu() for name, value in net.state_dict().items()}
-        return outcome
+
+def test_all(
+    model: Model,
+    trainings: "Sequence[Training]",
+    tests: Sequence[tuple[float, ...]],
+    reestimate: bool,
+    other_masks: tuple[MaskKind, ...],
+) -> list[Outcome]:
+    """How the model's networks, one for each training, do in the tests that `fit` tells of.
+
+    tests: for each training the sparsities that it is tested at.
+    """
+    outcomes = [Outcome() for _ in trainings]
+    for turn in range(max(map(len, tests))):
+        # Who has fewer tests repeats the last of them.
+        now = [qs[min(turn, len(qs) - 1)] for qs in tests]
+        _test(model, trainings, outcomes, now, reestimate)
+    protocol, images = trainings[0].protocol, [training.test for training in trainings]
+    own = [training.sparsity for training in trainings]
+    for kind in other_masks:
+        other = dataclasses.replace(protocol, mask_kind=kind)
+        masks = [draw_masks(other, t.test, t.sparsity, t.seed, "test") for t in trainings]
+        scores = score_all(model, protocol, images, masks, own)
+        for training, outcome, score in zip(trainings, outcomes, scores, strict=True):
+            outcome.other_masks[kind] = training.unit * mean_score(score)
+    return outcomes
+
+
+def _test(
+    model: Model,
+    trainings: "Sequence[Training]",
+    outcomes: Sequence[Outcome],
+    sparsities: Sequence[float],
+    reestimate: bool,
+) -> None:
+    """One test of each network, and what other BatchNorm statistics give."""
+    protocol, images = trainings[0].protocol, [training.test for training in trainings]
+    masks = [
+        draw_masks(protocol, training.test, q, training.seed, "test")
+        for training, q in zip(trainings, sparsities, strict=True)
+    ]
+    scores = score_all(model, protocol, images, masks, sparsities)
+    for training, outcome, q, score in zip(trainings, outcomes, sparsities, scores, strict=True):
+        if protocol.objective == "classify":
+            outcome.correct[q] = score.cpu()
+            outcome.accuracy[q] = mean_score(score)
+        else:
+            outcome.error[q] = training.unit * mean_score(score)
+            if (of_missing := score[:, 2:].sum(0))[1]:
+                outcome.error_missing[q] = training.unit * (of_missing[0] / of_missing[1]).item()
+    if reestimate:
+        train, seeds = ([t.train for t in trainings], [t.seed for t in trainings])
+        again = reestimated_all(model, protocol, train, sparsities, seeds)
+        others = [("reestimated", score_all(again, protocol, images, masks, sparsities))]
+    else:
+        others = [
+            (kind, score_all(model, other, images, masks, sparsities))
+            for kind, other in _other_statistics(protocol, model.net)
+        ]
+    for kind, scores in others:
+        for training, outcome, q, score in zip(
+            trainings, outcomes, sparsities, scores, strict=True
+        ):
+            value = training.unit * mean_score(score)
+            outcome.other_statistics.setdefault(kind, {})[q] = value
+
+
+def report_training(outcome: Outcome, candidates: "Sequence[Candidate]", best: "Candidate") -> None:
+    """Adds to a tested training's outcome how it went, and its weights."""
+    outcome.epochs, outcome.curve = best.epochs, best.curve
+    outcome.candidates = [candidate.summary() for candidate in candidates]
+    outcome.weights = {name: value.cpu() for name, value in best.net.state_dict().items()}
 
 
 def _choose(
@@ -432,7 +394,8 @@ class Candidate:
                 outputs.append(output.detach())
             self.note(torch.cat(outputs), targets, mask)
             progress(epoch + (i + 1) / len(parts))
-        self.end_epoch()
+        model = Alone(self.net)
+        self.end_epoch(*(scores[0] for scores in score_epoch(model, [self])))
 
     def begin_epoch(self) -> list[Tensor]:
         """Draws the epoch's masks and order; returns the numbers of the images of each part."""
@@ -454,7 +417,7 @@ class Candidate:
     def shown(self, part: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What the network is shown of a part: images, masks and targets."""
         images = self.images[part]
-        sparsity = _of_each(self.sparsities, part)
+        sparsity = of_each(self.sparsities, part)
         x, mask = prepare(images, self.masks[part], self.protocol, sparsity)
         return x, mask, self.objective.targets(images, self.protocol)
 
@@ -463,19 +426,19 @@ class Candidate:
         self.losses.append(self.objective.loss(output, targets))
         self.scores.append(self.objective.score(output, targets, mask))
 
-    def end_epoch(self) -> None:
-        """Measures the network after an epoch, and keeps it if it is the best so far."""
+    def end_epoch(self, test: Tensor, held_out: Tensor | None = None) -> None:
+        """Takes down an epoch and its scores, and keeps the network if it is the best so far."""
         protocol, images, epoch = self.protocol, self.images, len(self.epochs)
         self.curve += [loss.item() for loss in self.losses]
         sizes = [len(part) for part in self.parts]
         measured = {
             "loss": sum(l * n for l, n in zip(self.curve[-len(sizes) :], sizes, strict=True))
             / len(images),
-            **self._named("train", _mean(torch.cat(self.scores))),
-            **self._named("test", self._score(self.test, self.test_masks, self.sparsity)),
+            **self._named("train", mean_score(torch.cat(self.scores))),
+            **self._named("test", mean_score(test)),
         }
-        if len(self.held_out):
-            value = self._score(self.held_out, self.held_out_masks, self.held_out_sparsity)
+        if held_out is not None:
+            value = mean_score(held_out)
             named = self._named("held_out", value)
             measured |= named
             score = value if protocol.objective == "classify" else -next(iter(named.values()))
@@ -488,14 +451,23 @@ class Candidate:
         measured["seconds"] = time.perf_counter() - self.started
         self.epochs.append(measured)
 
-    def _score(self, images: Images, masks: Tensor, sparsity: float | Tensor) -> float:
-        return _mean(score_images(self.net, self.protocol, images, masks, sparsity))
-
     def _named(self, images: str, score: float) -> dict[str, float]:
         """A score of some images under its name in records: an accuracy, or an error in units."""
         if self.protocol.objective == "classify":
             return {f"{images}_accuracy": score}
         return {f"{images}_error": self.unit * score}
+
+
+def score_epoch(model: Model, candidates: Sequence[Candidate]) -> list[list[Tensor]]:
+    """The scores of the model's networks on their test images and, where held out, on those."""
+    protocol, several = candidates[0].protocol, []
+    images, masks = [c.test for c in candidates], [c.test_masks for c in candidates]
+    several.append(score_all(model, protocol, images, masks, [c.sparsity for c in candidates]))
+    if len(candidates[0].held_out):
+        images, masks = [c.held_out for c in candidates], [c.held_out_masks for c in candidates]
+        sparsities = [c.held_out_sparsity for c in candidates]
+        several.append(score_all(model, protocol, images, masks, sparsities))
+    return several
 
 
 def optimiser(
@@ -505,14 +477,16 @@ def optimiser(
     weights = [parameter for parameter in parameters if parameter.requires_grad]
     if protocol.optimiser == "sgd":
         return torch.optim.SGD(weights, rate, protocol.momentum, fused=True)
-    return torch.optim.Adam(weights, rate, fused=True)
+    # What a graph of kernels replays must not be counted in Python.
+    capturable = any(weight.is_cuda for weight in weights)
+    return torch.optim.Adam(weights, rate, fused=True, capturable=capturable)
 
 
-def _other_statistics(protocol: Protocol, net: Network) -> Iterator[tuple[str, Protocol]]:
+def _other_statistics(protocol: Protocol, net: nn.Module) -> Iterator[tuple[str, Protocol]]:
     """The other kind of BatchNorm's statistics in testing that the source used: its name, and the
     protocol with it; nothing where a network has no such choice."""
     # A dense ResNet18 has no blocks that its source left in training mode.
-    resnet = protocol.architecture == "resnet18"
+    resnet = isinstance(net, ResNet18)
     if protocol.objective != "classify" or not protocol.batch_norm or (resnet and not net.sparse):
         return
     other: Literal["batch", "blocks"] = "blocks" if resnet else "batch"
@@ -532,12 +506,16 @@ def reproducible(protocol: Protocol) -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
+    tf32 = torch.backends.cudnn.allow_tf32
     memory: Any = torch.utils.deterministic  # a module whose attributes are properties
     fill = memory.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
     # Nothing here reads memory that it has not written, and filling it takes time.
     memory.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
+    # Photographs and maps in TF32, which is PyTorch's default: in full float32 the only
+    # deterministic weight gradient of Table 2's first layer takes 86 of a step's 100 ms (H200).
+    torch.backends.cudnn.allow_tf32 = protocol.dataset != "mnist"
     small = protocol.dataset == "mnist" and protocol.batch_size <= 16
     onednn = torch.backends.mkldnn.enabled and not small
     try:
@@ -550,3 +528,4 @@ def reproducible(protocol: Protocol) -> Iterator[None]:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         memory.fill_uninitialized_memory = fill
         torch.backends.cudnn.benchmark = benchmark
+        torch.backends.cudnn.allow_tf32 = tf32

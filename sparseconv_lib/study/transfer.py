@@ -7,14 +7,13 @@ tested:
     regret(p) = max over q of  accuracy(q -> q) - accuracy(p -> q)
 """
 
-import itertools
+import dataclasses
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from sparseconv_lib.study import records
 from sparseconv_lib.study.records import Record
-from sparseconv_lib.study.statistics import Summary
+from sparseconv_lib.study.statistics import Summary, largest_mean
+from sparseconv_lib.study.traced import Traced, behind
 
 EXPERIMENT = "invariance"
 RUNNING, REESTIMATED = "running", "reestimated"
@@ -47,28 +46,15 @@ def regret(
 ) -> Summary | None:
     """The regret of training at one sparsity; None unless some seed has every cell that it needs.
 
-    Seeds are resampled whole, all their trainings together, so that what cells share stays shared;
-    mean and maximum are taken anew each time. low and high are percentiles of that bootstrap: of
-    all n^n resamples up to n = 5, else of 10,000. sd is its standard deviation. As a maximum over
-    noisy differences the regret leans upwards, and it cannot be below 0.
+    Differences are paired by seed; low and high are those of `statistics.largest_mean`. The regret
+    leans upwards, as a maximum over noisy differences, and it cannot be below 0: at q = p it is 0.
     """
     matched = [cells.get((network, q, q), {}) for q in sparsities]
     moved = [cells.get((network, trained_at, q), {}) for q in sparsities]
     seeds = sorted(set.intersection(*(set(cell) for cell in (*matched, *moved))))
     if not seeds:
         return None
-    losses = np.array(
-        [[a[seed] - b[seed] for a, b in zip(matched, moved, strict=True)] for seed in seeds]
-    )  # (seeds, sparsities)
-    n = len(seeds)
-    observed = float(losses.mean(0).max())
-    if n == 1:
-        return Summary(1, observed, np.nan, np.nan, np.nan)
-    if n <= 5:
-        chosen = np.array(list(itertools.product(range(n), repeat=n)))
-    else:
-        chosen = np.random.default_rng(0).integers(0, n, (10_000, n))
-    values = losses[chosen].mean(1).max(1)
-    tail = 100 * (1 - confidence) / 2
-    low, high = np.percentile(values, (tail, 100 - tail))
-    return Summary(n, observed, float(values.std(ddof=1)), float(low), float(high))
+    samples = [[a[seed] - b[seed] for seed in seeds] for a, b in zip(matched, moved, strict=True)]
+    found = largest_mean(samples, confidence)
+    asked = [cell[seed] for cell in (*matched, *moved) for seed in seeds]
+    return dataclasses.replace(found, mean=Traced(found.mean, behind(asked)))

@@ -20,6 +20,7 @@ from sparseconv_lib.study.claims import (
     Contrast,
     Source,
 )
+from sparseconv_lib.study.numbers import number
 
 Seeds = Mapping[Any, float]  # seed → accuracy
 Key = tuple[str, float, float]  # network, training sparsity, test sparsity
@@ -34,13 +35,16 @@ class Verdict:
     low, high, n and inside, in fractions. For a prediction, low to high is the prediction
     interval, corrected, and `inside_alone` is read from the uncorrected one. For a difference it
     is the 1 − 2·alpha interval of the mean, which lies within the bounds just where the test
-    shows it; `inside` and `outside` say what was shown. What is not known is None.
+    shows it; `inside` and `outside` say what was shown. What is not known is None. decisive: which
+    of `cells` the reason tells of, or the first that was run; None if none was. Numbers in the
+    reason are marked, as `numbers` says.
     """
 
     claim: str
     word: str
     reason: str
     cells: list[dict[str, Any]] = field(default_factory=list)
+    decisive: int | None = None
 
 
 def judge(
@@ -85,7 +89,7 @@ def _judge_prediction(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
             row["inside_alone"] = _touches(value, slack, *alone)
         rows.append(row)
     if reason := _too_few(rows, rule.minimum_n):
-        return Verdict(claim.id, UNDECIDED, reason, rows)
+        return Verdict(claim.id, UNDECIDED, reason, rows, _first_run(rows))
 
     inside = sum(row["inside"] for row in rows)
     alone = sum(row["inside_alone"] for row in rows)
@@ -96,13 +100,14 @@ def _judge_prediction(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
     )
     if inside < len(rows):
         worst = max(rows, key=lambda r: max(r["low"] - r["source"], r["source"] - r["high"]))
-        return Verdict(claim.id, NOT_REPRODUCED, f"{count}; {_told(worst, 'farthest out')}.", rows)
+        reason = f"{count}; {_told(worst, 'farthest out')}."
+        return Verdict(claim.id, NOT_REPRODUCED, reason, rows, rows.index(worst))
     widest = max(rows, key=lambda r: r["high"] - r["low"])
     told = _told(widest, "the widest")
     if (widest["high"] - widest["low"]) / 2 > rule.widest / 100:
         reason = f"{count}, but the interval is too wide to tell: {told}."
-        return Verdict(claim.id, UNDECIDED, reason, rows)
-    return Verdict(claim.id, REPRODUCED, f"{count}; {told}.", rows)
+        return Verdict(claim.id, UNDECIDED, reason, rows, rows.index(widest))
+    return Verdict(claim.id, REPRODUCED, f"{count}; {told}.", rows, rows.index(widest))
 
 
 def _judge_contrasts(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
@@ -129,7 +134,7 @@ def _judge_contrasts(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
                 row |= {"low": summary.low, "high": summary.high, "inside": inside < rule.alpha}
         rows.append(row)
     if reason := _too_few(rows, rule.minimum_n):
-        return Verdict(claim.id, UNDECIDED, reason, rows)
+        return Verdict(claim.id, UNDECIDED, reason, rows, _first_run(rows))
 
     adjusted = statistics.holm(p_out)
     for row, p in zip(rows, adjusted, strict=True):
@@ -138,7 +143,7 @@ def _judge_contrasts(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
     def told(i: int) -> str:
         contrast, row, sign = contrasts[i], rows[i], contrasts[i].subtrahend is not None
         return (
-            f"{row['label']} is {_points(row['mean'], sign)} "
+            f"{row['label']} is {number(_points(row['mean'], sign), row['mean'])} "
             f"({100 * (1 - 2 * rule.alpha):g} % interval {_range(row, sign)}, n = {row['n']}), "
             f"claimed {_bounds(contrast, sign)}"
         )
@@ -150,15 +155,19 @@ def _judge_contrasts(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
         i = min(range(len(rows)), key=adjusted.__getitem__)
         outside = sum(row["outside"] for row in rows)
         reason = f"Outside the bounds{where(outside)}: {told(i)}."
-        return Verdict(claim.id, NOT_REPRODUCED, reason, rows)
+        return Verdict(claim.id, NOT_REPRODUCED, reason, rows, i)
     i = max(range(len(rows)), key=p_in.__getitem__)
     if all(row["inside"] for row in rows):
         nearest = "; the least certain: " if len(rows) > 1 else ": "
         reason = f"Inside the bounds{where(len(rows))}{nearest}{told(i)}."
-        return Verdict(claim.id, REPRODUCED, reason, rows)
+        return Verdict(claim.id, REPRODUCED, reason, rows, i)
     unsure = sum(not row["inside"] for row in rows)
     reason = f"Neither inside nor outside the bounds is shown{where(unsure)}: {told(i)}."
-    return Verdict(claim.id, UNDECIDED, reason, rows)
+    return Verdict(claim.id, UNDECIDED, reason, rows, i)
+
+
+def _first_run(rows: list[dict[str, Any]]) -> int | None:
+    return next((i for i, row in enumerate(rows) if row["n"]), None)
 
 
 def _row(cell: Cell, n: int) -> dict[str, Any]:
@@ -220,7 +229,8 @@ def _bounds(contrast: Contrast, sign: bool) -> str:
 
 
 def _told(row: Mapping[str, Any], which: str) -> str:
-    return f"{which} is {row['label']}, source {_points(row['source'], False)}, ours {_range(row)}"
+    ours = number(_range(row), row["mean"])
+    return f"{which} is {row['label']}, source {_points(row['source'], False)}, ours {ours}"
 
 
 def _n(rows: list[dict[str, Any]]) -> str:

@@ -1,0 +1,74 @@
+"""What was found, in one table: the first thing that a reader of the book sees."""
+
+from collections.abc import Mapping
+
+import pandas
+
+from sparseconv_lib.study import records, report, report_depth, report_invariance, tables
+from sparseconv_lib.study.transfer import measured
+
+P = report.HEADLINE_SPARSITY
+METHODS = {
+    "ConvNet": "",
+    "ConvNet+mask": "the mask as one more channel",
+    "SparseConvNet": "the layer as in the original paper",
+    "SparseConvNet-kept": "the layer as the source built it",
+    "nearest": "the nearest observed point, no network",
+}
+Cells = Mapping[tuple[str, float, float], Mapping[int, float]]
+
+
+def in_short() -> str:
+    """A row for each network, a column for each question: accuracies and errors, with their n."""
+    dense, sparse = report_depth.PAPERS_RANGE
+    errors, (unit, _) = report_depth.measured("elevation"), report_depth.unit_of("elevation")
+    elevation = {(method, sparse, q): seeds for (method, q), seeds in errors.items()}
+    fair, few = measured("fair"), f"{1 - sparse:.0%}"
+    source = tables.accuracies(records.load("mnist", "as_written"))
+    columns: list[tuple[str, Cells, float, float]] = [
+        (f"digits, p = {P:g}, trained as the source did: accuracy, %", source, P, P),
+        (f"digits, p = {P:g}, equal care: accuracy, %", fair, P, P),
+        (f"digits, trained at p = {P:g}, tested whole: accuracy, %", fair, P, 0.0),
+        (f"elevation, trained and tested with {few}: error, {unit}", elevation, sparse, sparse),
+        (
+            f"elevation, trained with {few}, tested with {1 - dense:.0%}: error, {unit}",
+            elevation,
+            sparse,
+            dense,
+        ),
+    ]
+    rows = [
+        {"network": f"{method}: {what}".removesuffix(": ")}
+        | {
+            f"{asked}, {_n(cells, p, q)}": _told(cells.get((method, p, q), {}), asked)
+            for asked, cells, p, q in columns
+        }
+        for method, what in METHODS.items()
+    ]
+    return report.as_html(
+        pandas.DataFrame(rows),
+        "What was found, in short: mean ± standard deviation over n seeds; higher accuracies and "
+        "lower errors are better. p is the share of missing pixels, in training and test alike "
+        "where one is given.",
+    )
+
+
+def _told(seeds: Mapping[int, float], asked: str) -> str:
+    if not seeds:
+        return "–"
+    told = report_invariance.percents if asked.endswith("%") else report_depth.errors
+    return told(dict(seeds))
+
+
+def _n(cells: Cells, p: float, q: float) -> str:
+    """The seeds of a column: "n = 5", or "n = 3 to 5"."""
+    n = sorted({len(cells.get((method, p, q), {})) for method in METHODS} - {0})
+    return "not run" if not n else f"n = {n[0]}" if len(n) == 1 else f"n = {n[0]} to {n[-1]}"
+
+
+def glue_in_short() -> None:
+    """Gives the table to the book's first page."""
+    import myst_nb  # only where chapters are made
+    from IPython.display import HTML
+
+    myst_nb.glue("in_short", HTML(in_short()), display=False)

@@ -1,0 +1,47 @@
+"""The page of limitations: its numbers are counted, and none is typed."""
+
+import re
+
+from sparseconv_lib.study import records, sweep
+from sparseconv_lib.study import report_limitations as limitations
+from sparseconv_lib.study.grid import EXPERIMENTS
+from sparseconv_lib.study.paths import ROOT
+
+TEXT = (ROOT / "book" / "limitations.md").read_text("utf-8")
+
+
+def test_no_number_is_typed():
+    names = r"Eq\. 1|Tables? \d( and \d)?|Caltech-101|[Rr]es[Nn]et18"
+    assert re.findall(r"\d+", re.sub(names, "", TEXT)) == []
+
+
+def test_every_directive_of_the_page_exists():
+    named = re.findall(r"```\{limitation\} (\S+)", TEXT)
+    assert sorted(named) == sorted(["coverage", *limitations.SENTENCES])
+
+
+def test_coverage_is_what_the_sweep_would_say():
+    rows = limitations.coverage().set_index("experiment")
+    assert list(rows.index) == list(EXPERIMENTS)
+    for name in EXPERIMENTS:
+        done, asked = map(int, rows.loc[name, "recorded"].split(" of "))
+        assert asked - done == sum(
+            len(sweep.missing_keys(page)) for page in sweep.missing_pages([name])
+        )
+
+
+def test_sentences_hold_what_is_recorded():
+    found = limitations.devices()
+    recorded = [r for n in ("mnist", "caltech", "resnet18", "invariance", "depth")
+                for r in records.load(n)]  # fmt: skip
+    assert f"Of {len(recorded)} trainings" in found
+    for record in recorded:
+        assert record.content["provenance"]["device"] in found
+    assert "10,000 digits" in limitations.choice_of_test_images()
+
+
+def test_without_records_nothing_is_said(monkeypatch):
+    monkeypatch.setattr(records, "load", lambda *_, **__: [])
+    for name in ("devices", "test-images", "two-epochs"):
+        sentence = limitations.SENTENCES[name]()
+        assert "yet" in sentence and not re.search(r"\d", sentence)

@@ -1,0 +1,61 @@
+"""The table on the first page against the records' files, read and averaged by other code."""
+
+import json
+import re
+import statistics
+
+import pytest
+from bs4 import BeautifulSoup
+
+from sparseconv_lib.study import records, report_summary
+from sparseconv_lib.study.paths import RESULTS
+
+COLUMNS = [  # experiment/protocol, trained at, tested at, what is measured, its factor
+    ("mnist/as_written", "0.80", "0.8", "accuracy", 100),
+    ("invariance/fair", "0.80", "0.8", "accuracy", 100),
+    ("invariance/fair", "0.80", "0", "accuracy", 100),
+    ("depth/elevation", "0.95", "0.95", "error", 1),
+    ("depth/elevation", "0.95", "0.3", "error", 1),
+]
+
+
+def shown():
+    """A dictionary for each column of the table: network -> text, and the header as "asked"."""
+    table = BeautifulSoup(report_summary.in_short(), "html.parser").table
+    heads, *body = [
+        [cell.get_text().strip() for cell in row.find_all(["th", "td"])]
+        for row in table.find_all("tr")
+    ]
+    names = [cells[0].partition(":")[0] for cells in body]
+    return [
+        {"asked": head} | dict(zip(names, (cells[i] for cells in body), strict=True))
+        for i, head in enumerate(heads)
+        if i
+    ]
+
+
+@pytest.mark.parametrize("column", range(len(COLUMNS)))
+def test_every_cell_is_the_mean_and_deviation_of_its_files(column):
+    folder, trained, tested, measure, factor = COLUMNS[column]
+    told, seen = shown()[column], 0
+    for network in ("ConvNet", "ConvNet+mask", "SparseConvNet", "SparseConvNet-kept", "nearest"):
+        files = sorted((RESULTS / folder).glob(f"{network}-p{trained}-seed*.json"))
+        values = [factor * json.loads(path.read_text("utf-8"))[measure][tested] for path in files]
+        if not values:
+            assert told[network] == "–"
+            continue
+        seen += 1
+        mean, sd = re.fullmatch(r"([\d.]+)\s±\s([\d.]+)", told[network]).groups()
+        half = 0.51 * 10.0 ** -len(mean.partition(".")[2])
+        assert float(mean) == pytest.approx(statistics.mean(values), abs=half)
+        assert float(sd) == pytest.approx(statistics.stdev(values), abs=half)
+        assert told["asked"].endswith(f"n = {len(values)}")
+    assert seen >= 3
+
+
+def test_what_has_not_been_run_is_a_dash(monkeypatch):
+    monkeypatch.setattr(records, "load", lambda *_: [])
+    table = shown()
+    assert len(table) == len(COLUMNS)
+    assert all(column.pop("asked").endswith("not run") for column in table)
+    assert {text for column in table for text in column.values()} == {"–"}
