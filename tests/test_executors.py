@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -122,6 +123,28 @@ def test_workers_with_several_threads_or_other_code_are_refused(checkout, monkey
             executors.cluster(address, checkout.path),
         ):
             pass
+
+
+def test_a_lost_scheduler_is_told_from_a_full_disk(checkout):
+    """What goes wrong in the sweep itself while the scheduler is there is not the scheduler's."""
+    with scheduler() as address, workers(address, checkout):
+        with (
+            pytest.raises(OSError, match="No space left on device"),
+            executors.cluster(address, checkout.path),
+        ):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with executors.cluster(address, checkout.path) as pool:
+            assert pool.submit(abs, -1).result(timeout=60) == 1
+    with (
+        contextlib.ExitStack() as cluster,
+        pytest.raises(ExecutorError, match=r"went away .*; what was finished is kept"),
+    ):
+        address = cluster.enter_context(scheduler())
+        cluster.enter_context(workers(address, checkout))
+        with executors.cluster(address, checkout.path) as pool:
+            future = pool.submit(time.sleep, 60)
+            cluster.close()
+            future.result(timeout=60)
 
 
 def test_nobody_answers(monkeypatch, tmp_path):

@@ -89,6 +89,7 @@ def cluster(address: str, root: Path) -> Iterator[Workers]:
     """
     try:
         from distributed import Client
+        from distributed.comm import CommClosedError
     except ImportError:
         raise ExecutorError("dask is not installed; pip install '.[cluster]'") from None
     try:
@@ -106,7 +107,10 @@ def cluster(address: str, root: Path) -> Iterator[Workers]:
         try:
             ours = provenance.code_identity(root=root)
             yield Workers(executor, lambda: max(1, len(client.nthreads())), ours)
-        except OSError as reason:
+        except (OSError, concurrent.futures.CancelledError) as reason:
+            lost = (CommClosedError, concurrent.futures.CancelledError)
+            if not isinstance(reason, lost) and client.status == "running":
+                raise  # a full disk, say
             raise ExecutorError(
                 f"the scheduler at {address} went away ({_first_line(reason)}); what was "
                 "finished is kept: run the same command again"

@@ -205,6 +205,8 @@ def sweep(
 def _result(future: "concurrent.futures.Future[Done]", job: Page | Ahead) -> Done:
     try:
         return future.result()
+    except concurrent.futures.CancelledError:  # a scheduler that went away takes all with it
+        raise
     except concurrent.futures.BrokenExecutor:
         raise SweepError(
             f"a worker died while it ran {_name(job)}, perhaps for lack of memory; what was "
