@@ -135,16 +135,18 @@ def test_a_lost_scheduler_is_told_from_a_full_disk(checkout):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with executors.cluster(address, checkout.path) as pool:
             assert pool.submit(abs, -1).result(timeout=60) == 1
-    with (
-        contextlib.ExitStack() as cluster,
-        pytest.raises(ExecutorError, match=r"went away .*; what was finished is kept"),
-    ):
-        address = cluster.enter_context(scheduler())
-        cluster.enter_context(workers(address, checkout))
-        with executors.cluster(address, checkout.path) as pool:
-            future = pool.submit(time.sleep, 60)
-            cluster.close()
-            future.result(timeout=60)
+
+    def wait_for_what_never_comes():
+        with contextlib.ExitStack() as cluster:
+            address = cluster.enter_context(scheduler())
+            cluster.enter_context(workers(address, checkout))
+            with executors.cluster(address, checkout.path) as pool:
+                future = pool.submit(time.sleep, 60)
+                cluster.close()
+                future.result(timeout=60)
+
+    with pytest.raises(ExecutorError, match=r"went away .*; what was finished is kept"):
+        wait_for_what_never_comes()
 
 
 def test_nobody_answers(monkeypatch, tmp_path):
