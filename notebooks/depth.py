@@ -127,14 +127,7 @@ display(HTML(report_depth.error_table("elevation, scaling=unit")))
 
 # %% tags=["hide-input", "chapter"]
 for data_set in ("depth_reduced", "depth"):
-    display(HTML(report_depth.error_figure(data_set)))
-    display(HTML(report_depth.error_table(data_set)))
-
-# %% tags=["hide-input", "chapter"]
-display(HTML(report_depth.error_table("depth_reduced", missing_only=True)))
-
-# %% tags=["hide-input", "chapter"]
-display(HTML(report_depth.pictures("depth_reduced")))
+    display(HTML(report_depth.section(data_set)))
 
 # %% [markdown] tags=["chapter"]
 # ## One data set, two tasks

@@ -697,7 +697,32 @@ def test_every_training_that_can_be_recorded_has_a_probe():
     [pytest.param(*each, id=each[0]) for each in list(probe.probes())[::3]],
 )
 def test_the_probes_of_today_are_the_committed_ones(name, protocol, network):
+    assert probe.as_committed(name, probe.run(protocol, network))
     committed = probe.load()[provenance.code_identity()][name]
-    assert probe.agree(probe.run(protocol, network), committed)
-    assert not probe.agree([x * 1.001 for x in committed], committed)
-    assert not probe.agree(committed[:-1], committed)
+    assert not probe.as_committed(name, [x * 1.02 for x in committed])
+    assert not probe.as_committed(name, committed[:-1])
+
+
+def test_of_two_processors_only_the_first_losses_of_resnet18_are_compared(monkeypatch):
+    """What rounding differs in the first step is thousands of times as large in the fourth."""
+    committed = [5.0, 3.0, 1.0, 0.5]
+    grown = [5.0, 3.02, 1.2, 0.5]
+    assert probe.agree(grown, committed, "resnet18/fair/ConvNet", elsewhere=True)
+    assert not probe.agree(grown, committed, "resnet18/fair/ConvNet")
+    assert not probe.agree(grown, committed, "fair/ConvNet", elsewhere=True)
+    for wrong in ([5.005, 3.0, 1.0, 0.5], [5.0, 3.1, 1.0, 0.5], committed[:-1]):
+        assert not probe.agree(wrong, committed, "resnet18/fair/ConvNet", elsewhere=True)
+    name = next(name for name, _, _ in probe.probes() if name.startswith("resnet18/"))
+    first, second, *rest = probe.load()[provenance.code_identity()][name]
+    grown = [first, second * 1.005, *rest]
+    for here, same in ((probe.processors()[provenance.code_identity()], False), ("another", True)):
+        monkeypatch.setattr(probe, "processor", lambda here=here: here)
+        assert probe.as_committed(name, grown) == same
+
+
+def test_a_probe_tells_its_processor(tmp_path):
+    path = tmp_path / "probes.json"
+    probe.save({"fair/ConvNet": [1.0]}, path)
+    assert probe.processors(path) == {provenance.code_identity(): probe.processor()}
+    assert probe.load(path) == {provenance.code_identity(): {"fair/ConvNet": [1.0]}}
+    assert "," not in probe.processor()

@@ -52,7 +52,6 @@ class Faults(Generated):
                     *map(str, (count.tried, count.lost, count.repeated, count.broken)),
                     *map(str, (count.unfinished, count.other_numbers)),
                     f"{count.seconds:,.0f}",
-                    count.date,
                 )
             ]
             for count in counts
@@ -60,18 +59,19 @@ class Faults(Generated):
         if not body:
             return [nodes.paragraph("", "No fault has been tried yet.")]
         headers = ["Fault", "Tried", "Records lost", "Trainings repeated", "Files not whole",
-                   "Jobs not finished", "Other numbers", "Seconds", "Date"]  # fmt: skip
+                   "Jobs not finished", "Other numbers", "Seconds"]  # fmt: skip
         total, lost = (sum(getattr(c, name) for c in counts) for name in ("tried", "lost"))
         devices = "; ".join(dict.fromkeys(count.device for count in counts))
         commits = ", ".join(dict.fromkeys(count.commit[:10] for count in counts))
-        told = [f"n = {total} faults, {lost} records lost ({devices}; commit {commits})."]
+        dates = ", ".join(dict.fromkeys(count.date for count in counts))
+        told = [f"n = {total} faults, {lost} records lost ({devices}; commit {commits}; {dates})."]
         for count in counts:
             if count.found:
                 moments = "; ".join(f"{what}: {n}" for what, n in sorted(count.found.items()))
                 name = count.kind[0].upper() + count.kind[1:]
                 told.append(f"{name}. Where the sweep was at these moments: {moments}.")
         return [
-            table("faults", headers, [5, 1, 2, 2, 2, 2, 2, 2, 2], body),
+            table("faults", headers, [6, 1, 2, 2, 2, 2, 2, 2], body),
             *(nodes.paragraph("", text) for text in told),
         ]
 

@@ -239,9 +239,14 @@ def _probe(arguments: argparse.Namespace) -> int:
 
     digits = probe.run_all()
     probe.save(digits)
+    ran_on = probe.processors()
     print(f"{len(digits)} probes of code {provenance.code_identity()} in {probe.PROBES.name}")
     for identity, others in probe.load().items():
-        same = sum(name in others and probe.agree(digits[name], others[name]) for name in digits)
+        elsewhere = ran_on.get(identity, probe.processor()) != probe.processor()
+        same = sum(
+            name in others and probe.agree(digits[name], others[name], name, elsewhere)
+            for name in digits
+        )
         print(f"{identity}: {same} of {len(digits)} give today's digits")
     return 0
 

@@ -12,7 +12,7 @@ import seaborn
 from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from PIL import Image
 
 from sparseconv_lib.study import charts, numbers
@@ -122,7 +122,7 @@ def training_curves(trained: Sequence[Record]) -> str:
     trained = [record for record in trained if record.content["curve"]]  # no interpolations
     if not trained:
         return "<p>Not run yet.</p>"
-    figure, axis = new_figure(6.2, 3.1)
+    figure, axis = new_figure(4.6, 3.1)
     for record in trained:
         color, line, _ = STYLES[record.key.network]
         curve = [np.nan if x is None else x for x in record.content["curve"]]  # None: not finite
@@ -133,8 +133,10 @@ def training_curves(trained: Sequence[Record]) -> str:
     classes = trained[0].protocol.objective == "classify"
     unit = "nats" if classes else "squared units of the network"
     axis.set(xlabel="epoch", ylabel=f"training loss ({unit})", yscale="log")
-    for formatted in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
-        formatted(StrMethodFormatter("{x:.2g}"))  # 0.2, not 2 x 10^-1
+    low, high = axis.get_ylim()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 4 * low else range(1, 10)))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:.2g}"))  # 0.2, not 2 x 10^-1
+    axis.yaxis.set_minor_formatter(NullFormatter())
     axis.legend()
     ends = "; ".join(
         f"{record.key.network} ends at {record.content['curve'][-1] or np.nan:.3f}"

@@ -1,6 +1,7 @@
 """The report's tables, as HTML, made from records and from the committed verdict rules."""
 
 import html
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -35,13 +36,36 @@ HEADLINE_SPARSITY = 0.8  # the one at which the source's text gives its numbers
 
 def as_html(table: pandas.DataFrame, caption: str) -> str:
     """A table under its caption; where the page is narrow the table scrolls, the caption wraps."""
-    told, label = html.escape(caption), html.escape(numbers.plain(caption))
-    body = numbers.as_html(table.to_html(index=False, border=0, escape=True, na_rep="–"))
+    label = html.escape(numbers.plain(caption).replace("`", ""))
+    body = _marked_up(table.to_html(index=False, border=0, escape=True, na_rep="–"))
+    for sign in "±(":  # where a cell may break if its table would be too wide
+        body = body.replace(f"{NO_BREAK}{sign}", f" {sign}")
     body = body.replace("<table", f'<table aria-label="{label}"', 1)
     return (
-        f'<p class="table-caption">{numbers.as_html(told)}</p>'
+        f'<p class="table-caption">{_marked_up(html.escape(caption))}</p>'
         f'<div class="table-scroll" tabindex="0" role="region" aria-label="table">{body}</div>'
     )
+
+
+def _marked_up(escaped: str) -> str:
+    """HTML with the links of its numbers, and with what stands in backticks as code."""
+    return re.sub("`([^`<]+)`", r"<code>\1</code>", numbers.as_html(escaped))
+
+
+def without_what_lacks(
+    rows: Sequence[dict[str, str]], columns: Sequence[str]
+) -> tuple[list[dict[str, str]], str]:
+    """The rows of which something was run, and a sentence on the others.
+
+    Rows belong together where they agree in `columns`; a group goes if n is 0 in all of them.
+    """
+    groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in columns), []).append(row)
+    lacks = [group for group, its in groups.items() if all(row["n"] == "0" for row in its)]
+    kept = [row for row in rows if tuple(row[name] for name in columns) not in lacks]
+    told = "; ".join(", ".join(group) for group in lacks)
+    return kept, f" Not run yet ({', '.join(columns)}): {told}." if lacks else ""
 
 
 def plotted(rows: Sequence[Mapping[str, str]], caption: str) -> str:
@@ -83,7 +107,7 @@ def with_interval(summary: Summary) -> str:
 
 def paragraph(text: str) -> str:
     """Prose that was made from the records."""
-    return f"<p>{numbers.as_html(html.escape(text))}</p>"
+    return f"<p>{_marked_up(html.escape(text))}</p>"
 
 
 def percent(accuracy: float) -> str:
@@ -135,6 +159,9 @@ def architecture_table(architecture: Architecture, protocol: Protocol) -> str:
     rows.append(["all", ""] + [_parameters(net) for net in nets.values()])
     rows = [[cell.replace(" ", NO_BREAK) for cell in row] for row in rows]
     table = pandas.DataFrame(rows, columns=["layer", "output", *nets])
+    if table["SparseConvNet-kept"].equals(table["SparseConvNet"]):  # a rule has no parameters
+        table = table.drop(columns="SparseConvNet-kept")
+        table = table.rename(columns={"SparseConvNet": "SparseConvNet, SparseConvNet-kept"})
     return as_html(table, "Trainable parameters of each layer.")
 
 
@@ -317,6 +344,10 @@ def other_networks_table(experiment: str, protocol: str, claim: str) -> str:
     """The grid's networks that the source did not train."""
     networks = _grid(experiment, protocol).networks
     others = [n for n in networks if n not in _source_networks(claim)]
+    summaries = _summaries(experiment, protocol)
+    if others and not any(summaries[network] for network in others):
+        told = f"{' and '.join(others)}, which the source did not train, have"
+        return paragraph(f"{told} not been run yet under {protocol}.")
 
     def row(p: float, cells: dict[str, Summary | None], marks: dict[str, str]) -> list[str]:
         return [_cell(cells[network], marks[network]) for network in others]
@@ -490,7 +521,7 @@ def probe_report(protocol: str, task: str = "mnist") -> str:
         name = probe.probe_name(task, protocol, network)
         if name not in committed:
             told = "no digits are committed for this code; run `sparseconv probe`"
-        elif probe.agree(digits, committed[name]):
+        elif probe.as_committed(name, digits):
             told = "trains, and gives the committed digits"
         else:
             told = f"differs from the committed digits: {digits} instead of {committed[name]}"

@@ -40,8 +40,8 @@ def missing_in_words(found: dict[str, Measured | None]) -> str:
     if not lacking:
         return ""
     return (
-        f"Steps and layers have not been measured on {' or '.join(lacking)} yet: sparseconv "
-        "measure there does it. Trainings are timed wherever they run."
+        f"Steps and layers have not been measured on {' or '.join(lacking)} yet: `sparseconv "
+        "measure` does it there. Trainings are timed wherever they run."
     )
 
 

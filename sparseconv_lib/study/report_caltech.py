@@ -515,7 +515,7 @@ def epochs_figure() -> str:
     }
     if not any(found.values()):
         return "<p>Not run yet.</p>"
-    figure, axis = figures.new_figure(6.2, 3.1)
+    figure, axis = figures.new_figure(4.6, 3.1)
     told = []
     for name, line in (("as_written, epochs=50", "-"), ("as_written", "--")):
         ends = {}

@@ -26,7 +26,16 @@ from sparseconv_lib.study.grid import (
 )
 from sparseconv_lib.study.protocol import BASELINES, preset
 from sparseconv_lib.study.records import METHODS, Key, Record
-from sparseconv_lib.study.report import NO_BREAK, as_html, devices, mark, note, signed
+from sparseconv_lib.study.report import (
+    NO_BREAK,
+    as_html,
+    devices,
+    mark,
+    note,
+    paragraph,
+    signed,
+    without_what_lacks,
+)
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
 EXPERIMENT = "depth"
@@ -100,6 +109,20 @@ def error_table(protocol: str, missing_only: bool = False) -> str:
         "standard deviation over n seeds. "
         f"Networks were trained with {1 - PAPERS_SPARSITY:.0%} observed. Protocol {protocol}; "
         f"{devices(found)}.{note(found)}",
+    )
+
+
+def section(protocol: str) -> str:
+    """All that was found of one data set: errors, also of missing pixels alone, and pictures."""
+    if not _at(protocol, PAPERS_SPARSITY):
+        return paragraph(in_words(protocol))
+    return "".join(
+        (
+            error_figure(protocol),
+            error_table(protocol),
+            error_table(protocol, missing_only=True),
+            pictures(protocol),
+        )
     )
 
 
@@ -361,10 +384,12 @@ def tasks_table() -> str:
                 row[f"{q:g}"] = errors(cells.get((method, q), {}))
             rows.append(row)
     unit, _ = unit_of("digits")
+    rows, lacks = without_what_lacks(rows, ["trained at"])
     return as_html(
         pandas.DataFrame(rows),
         f"MNIST, asked for every pixel: mean absolute error in {unit} by the sparsity tested at, "
-        f"mean ± standard deviation over n seeds. Protocol digits; {devices(found)}.{note(found)}",
+        "mean ± standard deviation over n seeds. Protocol digits; "
+        f"{devices(found)}.{lacks}{note(found)}",
     )
 
 

@@ -24,6 +24,7 @@ from sparseconv_lib.study.report import (
     mark,
     note,
     signed,
+    without_what_lacks,
 )
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 from sparseconv_lib.study.traced import Traced
@@ -546,11 +547,12 @@ def fills_table() -> str:
                     rows.append(row)
     if not found:
         return NOT_RUN
+    rows, lacks = without_what_lacks(rows, ["digits", "missing pixels"])
     return as_html(
         pandas.DataFrame(rows),
         "Test accuracy in per cent, mean ± standard deviation over n seeds. 0 is the ground of a "
         "digit as it is, and the ink of an inverted one; mean and nearest are those of the image's "
-        f"observed pixels. {devices(found)}.{note(found)}",
+        f"observed pixels. {devices(found)}.{lacks}{note(found)}",
     )
 
 
@@ -603,11 +605,12 @@ def kinds_table() -> str:
                 rows.append(row)
     if not found:
         return NOT_RUN
+    rows, lacks = without_what_lacks(rows, ["trained on"])
     return as_html(
         pandas.DataFrame(rows),
         "Test accuracy in per cent, mean ± standard deviation over n seeds, by how pixels go "
         "missing: one by one, in squares of 4 × 4, or in whole rows as a laser scanner leaves "
-        f"them. {devices(found)}.{note(found)}",
+        f"them. {devices(found)}.{lacks}{note(found)}",
     )
 
 
