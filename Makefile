@@ -52,14 +52,14 @@ $(BIN)/.ready: pyproject.toml constraints.txt $(LOCK)
 lock: setup
 	$(BIN)/python tests/lock.py
 
-# Which lines and branches of the library the tests run; kernels and workers are counted too. One file
-# of tests after another, in two processes that coverage.py starts itself: pytest-xdist kills a worker
-# that takes long to write what it counted. Tests in a browser run none of the library's code that
-# others do not, and under the tracer take hours; a file that has no others ends with exit code 5.
-UNDER_COVERAGE := $(BIN)/python -m coverage run -m pytest -q -p no:cacheprovider -m "not slow and not browser"
+# Which lines and branches of the library the tests and notebooks run; kernels and workers are counted
+# too. A process for each file, two at a time: pytest-xdist kills a worker that takes long to write
+# what it counted. Tests in a browser are left out: under the tracer they take hours. A file that has
+# no others ends with exit code 5.
+UNDER_COVERAGE := $(BIN)/python -m coverage run -m pytest -q -p no:cacheprovider -m "not slow and not browser" --nbval --nbval-sanitize-with tests/nbval.cfg
 coverage: book
 	@rm -rf _build/coverage && mkdir -p _build/coverage
-	printf '%s\n' tests/test_*.py | OMP_NUM_THREADS=1 SPARSECONV_SOURCE=records \
+	printf '%s\n' tests/test_*.py $(NOTEBOOKS) | OMP_NUM_THREADS=1 SPARSECONV_SOURCE=records \
 	  xargs -P 2 -I @ sh -c '$(UNDER_COVERAGE) @ > _build/coverage/$$(basename @).log || [ $$? = 5 ] || { cat _build/coverage/$$(basename @).log; exit 1; }'
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage json -q -o _build/coverage/report.json

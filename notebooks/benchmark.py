@@ -100,9 +100,9 @@ for _, measured in shown[-1:]:
 # %% tags=["hide-input"]
 tables(report_benchmark.layers_table)
 
-# %% [markdown]
-# Compiled together with BatchNorm and ReLU, what the layer does beside its
-# convolution can be fused with what follows.
+# %% tags=["remove-input"]
+for _, measured in shown[-1:]:
+    display(HTML(report.paragraph(report_benchmark.blocks_in_words(measured))))
 
 # %% tags=["hide-input"]
 tables(report_benchmark.blocks_table)
@@ -117,8 +117,8 @@ tables(report_benchmark.blocks_table)
 # test holds each to the same training alone, within rounding. A step's hundred
 # short kernels are captured once as a CUDA graph and then replayed, the
 # networks are tested as one as well, and the random fields of the masks are
-# drawn ahead, in other threads. On a CPU none of this gains anything, and it is
-# not done.
+# drawn ahead, in other threads. On a CPU all this costs more than it gains, and
+# it is not done.
 
 # %% tags=["remove-input"]
 display(HTML(report.paragraph(report_benchmark.paces_in_words())))

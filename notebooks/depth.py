@@ -18,9 +18,10 @@
 # # The control: the paper's own task
 #
 # Uhrig et al. made the sparse convolution for maps of depth: few pixels in,
-# every pixel out. If the same code is invariant there and not in
-# classification, the task is what matters; if it is not invariant there
-# either, something is wrong with the code. The paper's network, small maps.
+# every pixel out. If the same code is not invariant there, something is wrong
+# with the code; if it is, and is not in classification, the task matters. As in
+# the paper, networks are trained with few pixels and tested with more, never
+# with fewer: what classification loses towards fewer, this control cannot tell.
 # `papermill notebooks/depth.ipynb out.ipynb -p protocol elevation` runs this
 # notebook, training included, on a field of elevations that matplotlib ships.
 

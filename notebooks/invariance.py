@@ -120,10 +120,13 @@ display(
 )
 
 # %% [markdown] tags=["chapter"]
-# ## Two cheap cures
+# ## Two cheap cures, tried
 #
 # The obvious one for a plain network is to divide its input by $1 - p$; the
 # other is to train it at many sparsities at once, each image at its own.
+
+# %% tags=["remove-input", "chapter"]
+display(HTML(report.paragraph(report_invariance.cures_far_in_words())))
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_invariance.cures_table()))

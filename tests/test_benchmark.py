@@ -150,6 +150,9 @@ def test_without_a_compiler_no_block_is_timed_and_the_page_says_so(monkeypatch, 
     monkeypatch.setattr(benchmark.shutil, "which", lambda name: None)
     assert benchmark.blocks(SMALL, "cpu", 2) == []
     assert "had no compiler" in report.blocks_table({**measured, "blocks": []}, "Now")
+    assert report.blocks_in_words({**measured, "blocks": []}) == ""
+    row = {"layer": "SparseConv2d", "shape": "6 → 16", "time_ratio": 1.234}
+    assert "1.23 (6 → 16)" in report.blocks_in_words({**measured, "blocks": [row]})
     without = {name: value for name, value in measured.items() if name != "blocks"}
     assert "not measured yet" in report.blocks_table(without, "Now")
 
@@ -191,7 +194,9 @@ def test_the_floor_of_table_3(measured):
 
 def test_missing_devices_are_told():
     assert "a CPU or a GPU" in report.missing_in_words({"cpu": None, "cuda": None})
-    assert "on a GPU yet: sparseconv measure" in report.missing_in_words({"cpu": {}, "cuda": None})
+    assert "on a GPU yet: `sparseconv measure`" in report.missing_in_words(
+        {"cpu": {}, "cuda": None}
+    )
     assert report.missing_in_words({"cpu": {}, "cuda": {}}) == ""
 
 
@@ -230,7 +235,7 @@ def test_paces_are_of_each_device_by_the_median(monkeypatch):
     assert fast.images_a_second == images / 2 and slow.images_a_second == images / 100
     assert fast.seconds == 12
     told = report.paces_in_words()
-    assert "a GPU 3 trainings" in told and "50 times as many as one thread" in told
+    assert "a GPU 3 trainings" in told and "50 (a CPU) times as many as one thread" in told
     assert f"would take {360 * 2 * 60_000 / (images / 2):.0f} s" in told
 
 

@@ -1,6 +1,7 @@
 """Faults: a few of each kind now, a hundred kills where there is time; and that damage is seen."""
 
 import json
+import random
 import re
 import subprocess
 import sys
@@ -50,6 +51,12 @@ def test_a_few_faults_of_each_kind_lose_and_repeat_nothing(tmp_path):
     mountable = any("tmpfs" in kind for kind in found)
     assert len(found) == len(faults.KINDS) - 1 - (not mountable)
     assert found["a sweep, its workers and its kernels killed"] == 6
+
+
+def test_a_kill_of_the_real_command_loses_and_repeats_nothing_and_changes_no_number(tmp_path):
+    count = fault_command.killed_in_earnest(tmp_path, 1, random.Random(0))
+    assert count.tried == 1 and no_damage(count), count
+    assert sum(count.found.values()) == 1
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import re
 
-from sparseconv_lib.study import records, sweep
+from sparseconv_lib.study import claims, records, sweep
 from sparseconv_lib.study import report_limitations as limitations
 from sparseconv_lib.study.grid import EXPERIMENTS
 from sparseconv_lib.study.paths import ROOT
@@ -45,3 +45,21 @@ def test_without_records_nothing_is_said(monkeypatch):
     for name in ("devices", "test-images", "two-epochs"):
         sentence = limitations.SENTENCES[name]()
         assert "yet" in sentence and not re.search(r"\d", sentence)
+
+
+def test_judged_pairs_of_two_devices_are_counted(monkeypatch):
+    """Of each claim's own contrasts: moving one of its two networks to another device moves all."""
+    monkeypatch.setattr(
+        limitations, "_device_by_seed", lambda claim, cell: {0: "a", 1: "a", 2: str(cell)}
+    )
+    contrasts = [
+        contrast
+        for claim in claims.load().claims
+        for contrast in claim.contrasts()
+        if claim.experiment in EXPERIMENTS and contrast.subtrahend
+    ]
+    told = limitations._judged_across_devices()
+    n = len(contrasts)
+    assert told.startswith(f"Of the {3 * n} pairs by which claims are judged, {n} are of two dev")
+    monkeypatch.setattr(limitations, "_device_by_seed", lambda *_: {0: "a", 1: "b"})
+    assert limitations._judged_across_devices().endswith(" 0 are of two devices.")

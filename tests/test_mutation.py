@@ -1,6 +1,7 @@
 """What `make mutate` counted: enough is caught, and what is not has a reason."""
 
 import json
+import sys
 
 import mutate
 import pytest
@@ -81,3 +82,19 @@ def test_coverage_is_what_coverage_py_says(monkeypatch):
     totals = {"covered_lines": 5, "num_statements": 8, "covered_branches": 1, "num_branches": 4}
     found = guards.count_coverage({"totals": totals})
     assert (found["lines"], found["branches"], found["commit"]) == ([5, 8], [1, 4], "abc")
+
+
+def test_coverage_is_kept_for_the_book(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(guards, "COVERAGE", tmp_path / "coverage.json")
+    assert guards.coverage(guards.COVERAGE) is None
+    report = tmp_path / "report.json"
+    totals = {"covered_lines": 5, "num_statements": 8, "covered_branches": 1, "num_branches": 4}
+    report.write_text(json.dumps({"totals": totals}))
+    monkeypatch.setattr(sys, "argv", ["guards", str(report)])
+    guards.main()
+    assert guards.coverage(guards.COVERAGE)["lines"] == [5, 8]
+    assert capsys.readouterr().out == "5 of 8 lines run: 62.5%\n1 of 4 branches run: 25.0%\n"
+    report.write_text("{}")
+    with pytest.raises(SystemExit):
+        guards.main()
+    assert "run `make coverage`" in capsys.readouterr().err

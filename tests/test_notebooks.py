@@ -275,3 +275,22 @@ def test_notebooks_are_not_updated_for_code_without_probes(monkeypatch):
     monkeypatch.setattr(notebooks, "update", lambda path: pytest.fail("updated"))
     with pytest.raises(SystemExit, match="run `sparseconv probe` first"):
         notebooks.main()
+
+
+def test_an_update_executes_the_source_and_tells_nothing_of_the_machine(monkeypatch, tmp_path):
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path)
+    monkeypatch.setenv("SPARSECONV_SOURCE", "train")
+    source = tmp_path / "small.py"
+    source.write_text("# %% [markdown]\n# # Title\n\n# %%\nimport os\nprint(1 + 1)\n")
+    monkeypatch.setattr(probe, "load", dict)
+    with pytest.raises(SystemExit, match="run `sparseconv probe` first"):
+        notebooks.main()
+    assert not source.with_suffix(".ipynb").exists()
+    monkeypatch.setattr(notebooks, "QUICKLY", True)
+    with pytest.raises(SystemExit, match="unset it"):
+        notebooks.main()
+    assert notebooks.update(source) == source.with_suffix(".ipynb")
+    made = committed(source)
+    assert essence(made) == essence(cells_of(source)) and output_problems(made) == []
+    assert made.cells[1].outputs[0].text == "2\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.ipynb", "small.py"]

@@ -115,3 +115,24 @@ def test_a_chart_has_its_numbers_below_it(recorded):
     assert [row[0] for row in rows] == ["0.5", "0.6"]
     assert rows[0][3] == "98.70" and rows[1] == ["0.6", "–", "–", "97.60"]
     assert len(links(made)) == 2
+
+
+def test_rows_of_which_nothing_was_run_are_told_in_a_sentence():
+    rows = [
+        {"digits": digits, "fill": fill, "p": p, "n": str(n)}
+        for digits, fill, p, n in (
+            ("as they are", "0", "0.5", 5), ("as they are", "0", "0.8", 0),
+            ("as they are", "mean", "0.5", 0), ("inverted", "mean", "0.5", 0),
+        )
+    ]  # fmt: skip
+    kept, told = report.without_what_lacks(rows, ["digits", "fill"])
+    assert kept == rows[:2]  # one that was not run stays, beside its like that was
+    assert told == " Not run yet (digits, fill): as they are, mean; inverted, mean."
+    assert report.without_what_lacks(rows[:1], ["fill"]) == (rows[:1], "")
+
+
+def test_cells_break_before_their_spread_and_code_is_marked_up():
+    table = pandas.DataFrame([{"x": "1.0\u00a0±\u00a00.2", "y": "1\u00a0(0\u00a0to\u00a02) `f`"}])
+    made = report.as_html(table, "See `sparseconv <x>`, a < b")
+    assert "1.0 ±\u00a00.2" in made and "1 (0\u00a0to\u00a02) <code>f</code>" in made
+    assert "`" not in made and "<code>sparseconv &lt;x&gt;</code>, a &lt; b" in made

@@ -129,7 +129,7 @@ def test_one_of_table_4s_differences_lies_beyond_chance_and_none_after_correctio
         a_caltech_record(PLAIN, 0.8, correct=alike), a_caltech_record(KEPT, 0.8, correct=other)
     )
     told = report_caltech.noise_in_words()
-    assert "beyond which lie p = 0.5, uncorrected" in told
+    assert "beyond that, uncorrected: p = 0.5." in told
 
 
 def test_differences_are_told_by_seed_and_by_image(recorded):
@@ -493,8 +493,8 @@ def test_the_figure_of_classes_shows_each_class_at_its_size(recorded, drawn):
     ]
     assert caption(text).startswith(
         "As pixels go missing mean accuracies move, in classes of 25 to 38 training images "
-        f"{moved[0]}; in classes of 348 to 640 training images {moved[1]}. Accuracy of each of the "
-        "101 classes"
+        f"{moved[0]}; in classes of 348 to 640 training images {moved[1]}. These are means "
+        "over classes, whatever their size. Accuracy of each of the 101 classes"
     )
     for network, p in BOTH:
         largest = [accuracy((network, p), name) for name, _ in TRAIN.most_common(4)]

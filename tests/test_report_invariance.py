@@ -170,13 +170,14 @@ def test_a_difference_is_told_by_its_interval():
 
 def test_how_often_a_network_is_better_is_counted_along_its_row(recorded):
     recorded(*the_matrix(3))
-    told, rows = report_invariance._along_the_row(transfer.measured("fair"), 0.5), []
-    for q in TEST_SPARSITIES:
+    (tested, told), rows = report_invariance._along_the_row(transfer.measured("fair"), 0.5), []
+    for q in set(TEST_SPARSITIES) - {0.5}:
         gaps = [100 * (score(SPARSE, 0.5, q, s) - score(PLAIN, 0.5, q, s)) for s in range(3)]
         rows.append(summarise(gaps))
     better, worse = sum(row.low > 0 for row in rows), sum(row.high < 0 for row in rows)
-    assert f"better than {PLAIN} at {better} and worse at {worse}" in told
-    assert told.startswith(f" Of {len(TEST_SPARSITIES)} test sparsities")
+    assert better and not worse
+    assert told.startswith(f"better than {PLAIN} at {better} of them and worse at none, better")
+    assert tested == len(TEST_SPARSITIES) - 1
 
 
 def test_what_is_not_run_of_a_matrix_is_said(recorded):
@@ -219,6 +220,20 @@ def test_statistics_stand_beside_each_other(recorded):
     assert row["of training"] == f"{100 * score(PLAIN, 0.5, 0, 0):.2f}"
     assert row["re-estimated"] == f"{100 * score(PLAIN, 0.5, 0, 0) - 1:.2f}"
     assert row["trained there"] == f"{100 * score(PLAIN, 0, 0, 0):.2f}"
+
+
+def test_what_a_cure_gives_far_from_training_is_told(recorded):
+    assert report_invariance.cures_far_in_words() == "No cure has been run yet."
+    recorded(
+        *(classified(PLAIN, 0.8, seed) for seed in range(2)),
+        *(
+            classified(PLAIN, 0.8, seed, protocol=report_invariance.RESCALED, shift=-0.02)
+            for seed in range(2)
+        ),
+    )
+    told = numbers.plain(report_invariance.cures_far_in_words()).replace("\u00a0", " ")
+    assert "tested at p = 0, in points" in told and "dividing its input −2.0 ± 0.0" in told
+    assert "statistics −1.0 ± 0.0" in told and told.endswith("(n = 2).")  # as `classified` has them
 
 
 def test_cures_are_read_from_their_own_protocols(recorded):
@@ -285,7 +300,10 @@ def test_tuning_tells_what_the_common_rate_costs_each_network(recorded):
     recorded(classified(PLAIN, 0.5, 0, TUNING, candidates=candidates))
     told = numbers.plain(report_invariance.tuning_in_words()).replace("\u00a0", " ")
     assert "ConvNet 95.00 (0.003), 97.00 (0.01), 98.00 (0.03), 90.00 (0.1)" in told
-    assert "0.01 costs it −1.00 points" in told and "n = 1" in told
+    assert "(0.01 costs it 1.00 points)" in told and "n = 1" in told
+    candidates[1]["held_out_accuracy"] = 0.99
+    recorded(classified(PLAIN, 0.5, 0, TUNING, candidates=candidates))
+    assert "(0.01 is the best)" in report_invariance.tuning_in_words()
 
 
 def test_a_page_shows_its_own_trainings(recorded):
@@ -312,6 +330,7 @@ def test_the_heat_maps_open_with_the_cells_farthest_below_the_diagonal(recorded)
     assert opening() == (
         "Of the cells that all networks have, the farthest below its diagonal lies, in points: "
         "ConvNet 5.0, SparseConvNet 3.5 (trained at 0.8, tested at 0.5). "
+        "Of all its own: SparseConvNet 6.0 (trained at 0.8, tested at 0). "
     )
     recorded(*both[:2])  # nothing to compare with
     assert opening() == ""
@@ -333,8 +352,11 @@ def test_short_answers_leave_the_numbers_to_the_chapter(recorded):
     )
     # Off the diagonal ConvNet+mask loses half as much as ConvNet, which does not make up for it.
     assert report_invariance.far_in_short() == (
-        "SparseConvNet was trained at p = 0.8. Of 8 test sparsities it is shown to be better than "
-        "ConvNet at 8 and worse at 0, better than ConvNet+mask at 8 and worse at 0. (n = 3.)"
+        "At the 7 sparsities that it was not trained at, SparseConvNet is shown, by single 95 % "
+        "intervals, to be, trained at p = 0.5, better than ConvNet at 7 of them and worse at none, "
+        "better than ConvNet+mask at 7 of them and worse at none; trained at p = 0.8, better than "
+        "ConvNet at 7 of them and worse at none, better than ConvNet+mask at 7 of them and worse "
+        "at none. (n = 3.)"
     )
 
 
@@ -374,8 +396,8 @@ def test_the_figure_of_errors_opens_with_the_least_and_the_flattest(recorded):
     # 10 + 100 q metres: 105 with 5 % observed, 20 with 90 %
     assert opening() == (
         "With 5 % of the pixels observed the least error is SparseConvNet's; with 90 % linear's, "
-        "of the networks ConvNet's. Over all densities a network's highest error is so many times "
-        "its lowest: ConvNet 5.2, SparseConvNet 1. "
+        "of the networks ConvNet's. From 5 % to 90 % observed a network's highest error is so many "
+        "times its lowest: ConvNet 5.2, SparseConvNet 1. "
     )
     recorded(reconstructed(PLAIN, 0.95))
     assert opening() == ""
@@ -390,7 +412,8 @@ def test_a_network_counts_only_where_it_beats_the_nearest_pixel(recorded):
         " SparseConvNet is shown to beat the nearest observed pixel with 5 %, 10 %, 20 %, 30 %, "
         "50 %, 70 %, 90 % and 100 % observed."
     )
-    assert told.endswith(beats) and told.count("beat") == 1 and "n = 2" in told
+    assert beats in told and told.count("beat") == 1 and "n = 2" in told
+    assert told.endswith("an invented processor, 2 cores.")
     short = report_depth.in_short("elevation").replace("\u00a0", " ")
     assert beats in short and " m: " not in short and "(n = 2.)" in short
     recorded(
@@ -399,9 +422,21 @@ def test_a_network_counts_only_where_it_beats_the_nearest_pixel(recorded):
     )
     assert " ConvNet+mask and SparseConvNet are shown to beat" in report_depth.in_short("elevation")
     recorded(*found[:4])
-    assert report_depth.in_words("elevation").endswith(
-        "No network is shown to beat the nearest observed pixel at any density."
+    assert "No network is shown to beat the nearest observed pixel at any density" in (
+        report_depth.in_words("elevation")
     )
+    # A network that errs more at one end, and the nearest pixel that wins there.
+    better = [reconstructed(SPARSE, 0.95, seed, factor=0.5) for seed in range(2)]
+    for record in better:
+        record.content["error"]["0"] *= 100
+    worse = [
+        reconstructed(network, 0.95, seed, factor=2)
+        for network in (PLAIN, "ConvNet+mask")
+        for seed in range(2)
+    ]
+    recorded(*found[2:4], *better, *worse)
+    told = report_depth.in_words("elevation").replace("\u00a0", " ")
+    assert "90 % observed. It is shown to beat all of them with 100 %. " in told
 
 
 @pytest.mark.parametrize(

@@ -106,13 +106,17 @@ class Mutants(Generated):
         found = nodes.admonition(classes=["dropdown"])
         n = len(count.survivors)
         found += nodes.title("", f"{count.module}: {n} not noticed, and why that may be")
-        for (_, function, was, now), reason in count.survivors:
-            found += nodes.paragraph(
-                "", "", nodes.literal("", function), nodes.Text(f": {reason}.")
-            )
-            change = "\n".join(f"{sign} {line}" for sign, text in (("-", was), ("+", now))
-                               for line in text.splitlines())  # fmt: skip
-            found += nodes.literal_block(change, change, language="diff")
+        by_reason: dict[str, list[guards.Mutant]] = {}
+        for mutant, reason in count.survivors:
+            by_reason.setdefault(reason, []).append(mutant)
+        for reason, mutants in by_reason.items():
+            n = f" ({len(mutants)} breaks)" if len(mutants) > 1 else ""
+            found += nodes.paragraph("", f"{reason[:1].upper()}{reason[1:]}{n}:")
+            for _, function, was, now in mutants:
+                change = "\n".join(f"{sign} {line}" for sign, text in (("-", was), ("+", now))
+                                   for line in text.splitlines())  # fmt: skip
+                told = f"in {function}\n{change}"
+                found += nodes.literal_block(told, told, language="diff")
         return found
 
 

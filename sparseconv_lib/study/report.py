@@ -580,8 +580,9 @@ def headline(cells: Mapping[tuple[str, float, float], Mapping[int, float]], p: f
             return f"No network has been trained at p = {p:g} yet."
         told[network] = difference_in_words(paired_difference(seeds, plain))
     return (
-        f"Trained as the source trained (two epochs, one learning rate for all), against a plain "
-        f"convolutional network, on digits of which {100 * p:g} % of the pixels "
+        "Trained as the source's text has it (two epochs, one learning rate for all; batches of "
+        f"{preset('as_written').batch_size}, chosen because they come near its Table 3), against a "
+        f"plain convolutional network, on digits of which {100 * p:g} % of the pixels "
         f"are missing in training and test alike, the sparse convolution as the source built it "
         f"is {told['SparseConvNet-kept']}; with its mask dilated, as in the original paper, "
         f"{told['SparseConvNet']}; and a plain network that is given the mask as one more channel, "

@@ -108,7 +108,8 @@ def in_words(protocol: str) -> str:
         )
     if not told:
         return "Nothing has been trained yet under this protocol."
-    return f"Under {protocol}, {'; '.join(told)}. {_loss_in_words(cells)}"
+    made_on = devices(records.load("caltech", protocol))
+    return f"Under {protocol}, {'; '.join(told)}. {_loss_in_words(cells)} ({made_on}.)"
 
 
 def _loss_in_words(cells: Cells) -> str:
@@ -357,8 +358,8 @@ def _same_images_in_words(judged: Sequence[Difference]) -> str:
     return (
         "This takes the two networks' test images for different ones. If both were tested on the "
         "same images, which the source's notebooks do not tell, chance allows less: by our own "
-        f"networks' answers ± {100 * widest:.1f} points at most, beyond which lie "
-        f"{', '.join(beyond) or 'none'}, uncorrected. The luck of a training is in neither limit."
+        f"networks' answers ± {100 * widest:.1f} points at most; beyond that, uncorrected: "
+        f"{', '.join(beyond) or 'none'}. The luck of a training is in neither limit."
     )
 
 
@@ -607,15 +608,16 @@ def speed_table() -> str:
                 "device": device,
                 "precision": precision,
                 "network": network,
-                "images/s": f"{np.mean(rates):,.0f}{mark(found)}",
+                "images/s": f"{np.median(rates):,.0f}{mark(found)}",
                 "lowest to highest": f"{min(rates):,.0f} to {max(rates):,.0f}",
                 "n": len(found),
             }
         )
     return as_html(
         pandas.DataFrame(rows),
-        "Training images a second, testing after each epoch included: one training on one core of "
-        "a CPU (as many at a time as there are cores), or on a GPU."
+        "Training images a second, testing after each epoch included, medians over n trainings: "
+        "one on one core of a CPU (as many at a time as there are cores), or on a GPU, where those "
+        "that ran as one have each its share of one time."
         + note(record for found in by_cell.values() for record in found),
     )
 

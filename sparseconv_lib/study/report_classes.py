@@ -138,7 +138,8 @@ def class_figure(protocol: str) -> str:
         shown.append((figure, f"{len(found)} classes; {_ranges(network, found)}."))
     return figures.pictures(
         shown,
-        f"{_small_and_large(panels)}Accuracy of each of the {len(found)} classes against the "
+        f"{_small_and_large(panels)}These are means over classes, whatever their size. "
+        f"Accuracy of each of the {len(found)} classes against the "
         f"number of its training images, on whole images (full) and with {100 * SPARSER:g} % of "
         f"the pixels missing (open); {_seeds_in_words(protocol)}.",
     )

@@ -207,8 +207,8 @@ def _least_and_flattest(drawn: Mapping[str, Mapping[float, Summary]]) -> str:
         ratio = max(means) / min(means)
         moved.append(f"{network} {numbers.number(f'{ratio:.2g}', ratio)}")
     return (
-        f"W{'; '.join(told)[1:]}. Over all densities a network's highest error is so many times "
-        f"its lowest: {', '.join(moved)}. "
+        f"W{'; '.join(told)[1:]}. From {_observed(shared[-1])} to {_observed(shared[0])} observed "
+        f"a network's highest error is so many times its lowest: {', '.join(moved)}. "
     )
 
 
@@ -229,9 +229,9 @@ def in_words(protocol: str) -> str:
     if not told:
         return f"{_begun(PROTOCOLS.get(protocol, protocol))}: not run yet."
     return (
-        f"{_trained_with(protocol)}{_moved(times)}Mean absolute errors with {_observed(sparse)} "
-        f"and with {_observed(dense)} observed, in {unit}: {'; '.join(told)}; n = "
-        f"{_n_of(cells)}. {_beaten(cells)}"
+        f"{_trained_with(protocol)}{_beaten(cells)} {_moved(times)}Mean absolute errors with "
+        f"{_observed(sparse)} and with {_observed(dense)} observed, in {unit}: {'; '.join(told)}; "
+        f"n = {_n_of(cells)}; {devices(_at(protocol, PAPERS_SPARSITY))}."
     )
 
 
@@ -240,7 +240,7 @@ def in_short(protocol: str) -> str:
     cells = measured(protocol)
     if not (times := _times(cells)):
         return f"{_begun(PROTOCOLS.get(protocol, protocol))}: not run yet."
-    return f"{_trained_with(protocol)}{_moved(times)}{_beaten(cells)} (n = {_n_of(cells)}.)"
+    return f"{_trained_with(protocol)}{_beaten(cells)} {_moved(times)}(n = {_n_of(cells)}.)"
 
 
 def _n_of(cells: Cells) -> str:
@@ -263,7 +263,7 @@ def _times(cells: Cells) -> dict[str, float]:
 
 
 def _moved(times: Mapping[str, float]) -> str:
-    """Which networks keep their error where more pixels are observed, and which err more."""
+    """Which networks keep their error at the other end of the paper's range, and which do not."""
     kept = [n for n in PAPERS_NETWORKS if n in times and 0.8 < times[n] < 1.25]
     grown = [n for n in PAPERS_NETWORKS if n in times and times[n] >= 2]
     moved = [
@@ -274,11 +274,13 @@ def _moved(times: Mapping[str, float]) -> str:
         )
         if names
     ]
-    return f"Where more are observed, {', '.join(moved)}. " if moved else ""
+    dense, sparse = PAPERS_RANGE
+    where = f"With {_observed(dense)} observed instead of {_observed(sparse)}"
+    return f"{where}, {', '.join(moved)}. " if moved else ""
 
 
 def _beaten(cells: Cells) -> str:
-    """At which densities a network beats the nearest observed pixel, if at any."""
+    """At which densities a network beats the nearest observed pixel, and where it beats all."""
     alike: dict[str, list[str]] = {}  # densities -> the networks that beat it there
     for network in PAPERS_NETWORKS:
         where = [
@@ -293,12 +295,28 @@ def _beaten(cells: Cells) -> str:
     one_seed = min(len(seeds) for seeds in cells.values()) == 1  # which shows nothing
     verbs = ("beats", "beat") if one_seed else ("is shown to beat", "are shown to beat")
     if not alike:
-        return f"No network {verbs[0]} the nearest observed pixel at any density."
-    return " ".join(
+        return (
+            f"No network {verbs[0]} the nearest observed pixel at any density, which is what it "
+            "would take for its error to count."
+        )
+    lost = [
+        _observed(q)
+        for q in reversed(TEST_SPARSITIES)
+        if (nearest := cells.get(("nearest", q)))
+        and all(
+            (gap := _gap(cells.get((network, q), {}), nearest)) and gap.mean > 0
+            and (gap.n == 1 or gap.low > 0)
+            for network in PAPERS_NETWORKS
+        )
+    ]  # fmt: skip
+    told = [
         f"{in_a_row(networks)} {verbs[len(networks) > 1]} the nearest observed pixel with {where} "
         "observed."
         for where, networks in alike.items()
-    )
+    ]
+    if lost:
+        told.append(f"It {verbs[0]} all of them with {in_a_row(lost)}.")
+    return " ".join(told)
 
 
 def _observed(sparsity: float) -> str:

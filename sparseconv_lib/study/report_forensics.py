@@ -204,19 +204,8 @@ def costs_table(found: Measured, network: str) -> str:
     )
 
 
-def costs_in_words(found: Measured, p: float) -> str:
-    """Each network's lines at p, the dearest first, alone in `as_written`."""
-    return _costs_in_words(found, p, "one line changed in as_written, in points", None)
-
-
 def costs_in_short(found: Measured, p: float) -> str:
-    """Each network's dearest line at p."""
-    return _costs_in_words(
-        found, p, "the line that costs most when it alone is changed in as_written, in points", 1
-    )
-
-
-def _costs_in_words(found: Measured, p: float, what: str, shown: int | None) -> str:
+    """Each network's dearest line at p, changed alone in `as_written`."""
     told = []
     for network in SOURCE_NETWORKS:
         lines = [
@@ -224,13 +213,15 @@ def _costs_in_words(found: Measured, p: float, what: str, shown: int | None) -> 
             for cost in forensics.costs(found)
             if (cost.network, cost.sparsity) == (network, p) and cost.first is not None
         ]
-        lines.sort(key=lambda line: line[1].mean)
-        parts = [f"{line} {points(summary, 2)}" for line, summary in lines[:shown]]
-        if parts:
-            told.append(f"{network}: {'; '.join(parts)}.")
+        if lines:
+            line, summary = min(lines, key=lambda line: line[1].mean)
+            told.append(f"{network}: {line} {points(summary, 2)}.")
     if not told:
         return f"At p = {p:g} no line has been trained both ways yet."
-    return f"At p = {p:g}, {what}: {' '.join(told)}"
+    return (
+        f"At p = {p:g}, the line that costs most when it alone is changed in as_written, in "
+        f"points: {' '.join(told)}"
+    )
 
 
 MASK_NETWORKS = ("ConvNet", "SparseConvNet", "SparseConvNet-kept")
@@ -297,7 +288,8 @@ def mask_in_words(found: Measured, p: float) -> str:
     if len(plain) < 2:
         return f"At p = {p:g} too few seeds have been trained under as_coded to say."
     return (
-        f"At p = {p:g} under as_coded (n = {len(plain)}), against ConvNet, SparseConvNet-kept is "
+        f"Trained as the source's code trains (as_coded, n = {len(plain)}), at p = {p:g} and "
+        f"against ConvNet, SparseConvNet-kept is "
         f"{difference_in_words(paired_difference(kept, plain))} and SparseConvNet "
         f"{difference_in_words(paired_difference(dilated, plain))}: dilating the mask is worth "
         f"{points(paired_difference(dilated, kept))} points."

@@ -90,9 +90,17 @@ def _farthest_below_diagonal(cells: Cells) -> str:
         for network, cell in most.items()
     )
     (same,) = where.values() if len(where) == 1 else ("",)
+    alone = []
+    for network, gaps in lost.items():
+        _, (p, q) = max((gap.mean, cell) for cell, gap in gaps.items())
+        if (p, q) not in shared:
+            alone.append(
+                f"{network} {_points_lost(gaps[p, q])} (trained at {p:g}, tested at {q:g})"
+            )
+    own = f"Of all its own: {', '.join(alone)}. " if alone else ""
     return (
         "Of the cells that all networks have, the farthest below its diagonal lies, in points: "
-        f"{told}{same}. "
+        f"{told}{same}. {own}"
     )
 
 
@@ -195,7 +203,10 @@ def invariance_in_words(trained_at: float = 0.5, protocol: str = "fair") -> str:
         if parts:
             told.append(f"{', '.join(parts)} with statistics {STATISTICS[statistics]}")
     if not told:
-        return "The train × test matrix is not whole yet, so that no regret can be told."
+        return (
+            "The train × test matrix is not whole yet, so that the most that a training sparsity "
+            "costs (its regret, below) cannot be told."
+        )
     return (
         f"Trained at p = {trained_at:g} and tested from p = 0 to {TEST_SPARSITIES[-1]:g}, digits "
         f"cost at the worst test sparsity, in points against the same network trained there: "
@@ -230,7 +241,8 @@ def far_in_words(pairs: Sequence[tuple[float, float]] = TOLD, protocol: str = "f
             for fresh in [_difference(again.get((SPARSE, p, q), {}), again.get((other, p, q), {}))]
         ]
         told = f" There SparseConvNet is {'; and '.join(gaps)}." if gaps else ""
-        told += _along_the_row(cells, p)
+        tested, counts = _along_the_row(cells, p)
+        told += f" {_elsewhere(tested)} {counts}." if counts else ""
         sentences.append(f"Trained at p = {p:g} and tested at p = {q:g}: {scores}.{told}")
     if not sentences:
         return "No network has been tested far from where it was trained yet."
@@ -257,22 +269,33 @@ def _shown(gap: Summary) -> str:
     return "better than" if gap.low > 0 else "worse than" if gap.high < 0 else "not told apart from"
 
 
-def _along_the_row(cells: Cells, p: float) -> str:
-    """At how many test sparsities SparseConvNet, trained at p, is shown to differ from others."""
+def _along_the_row(cells: Cells, p: float) -> tuple[int, str]:
+    """At how many other sparsities SparseConvNet, trained at p, is shown to differ from others.
+
+    How many were tested, and the rest of a sentence; (0, "") where none was by several seeds.
+    """
     told, tested = [], 0
     for other in DENSE_NETWORKS:
         found = [
             _difference(cells.get((SPARSE, p, q), {}), cells.get((other, p, q), {}))
             for q in TEST_SPARSITIES
+            if q != p
         ]
         gaps = [gap for gap in found if gap and gap.n > 1]
         better, worse = sum(gap.low > 0 for gap in gaps), sum(gap.high < 0 for gap in gaps)
         if gaps:
-            told.append(f"better than {other} at {better} and worse at {worse}")
+            told.append(
+                f"better than {other} at {better or 'none'} of them and worse at {worse or 'none'}"
+            )
             tested = len(gaps)
-    if not told:
-        return ""
-    return f" Of {tested} test sparsities it is shown to be {', '.join(told)}."
+    return tested, ", ".join(told)
+
+
+def _elsewhere(tested: int) -> str:
+    return (
+        f"At the {tested} sparsities that it was not trained at, SparseConvNet is shown, by single "
+        "95 % intervals, to be"
+    )
 
 
 def claim_in_words() -> str:
@@ -295,7 +318,7 @@ def equal_care_in_words(p: float) -> str:
     return (
         "With equal care for every network, each trained until it no longer improves, the "
         f"differences are, in points: {', '.join(gaps)} (± half of the 95 % interval, "
-        f"{_n_of(cells)})."
+        f"{_n_of(cells)}; {devices(_trained('fair', [(p, p)]))})."
     )
 
 
@@ -373,6 +396,27 @@ def cures_table() -> str:
         pandas.DataFrame(rows),
         "Test accuracy in per cent at each test sparsity, mean ± standard deviation over n seeds. "
         f"{devices(found)}.{note(found)}",
+    )
+
+
+def cures_far_in_words(p: float = TOLD[0][0], q: float = TOLD[0][1]) -> str:
+    """What each cure gives ConvNet far from where it was trained, in points, paired by seed."""
+    plain = measured("fair").get(("ConvNet", p, q), {})
+    cures = {
+        "dividing its input": measured(RESCALED).get(("ConvNet", p, q), {}),
+        "re-estimating BatchNorm's statistics": measured("fair", REESTIMATED).get(
+            ("ConvNet", p, q), {}
+        ),
+        "training at all sparsities": measured(MIXED).get(("ConvNet", PAPERS_SPARSITY, q), {}),
+    }
+    gaps = {cure: gap for cure, seeds in cures.items() if (gap := _difference(seeds, plain))}
+    if not gaps:
+        return "No cure has been run yet."
+    told = "; ".join(f"{cure} {points(gap)}" for cure, gap in gaps.items())
+    n = min(gap.n for gap in gaps.values())
+    return (
+        f"What a cure gives ConvNet, trained at p = {p:g} and tested at p = {q:g}, in points, ± "
+        f"half of the 95 % interval: {told} (n = {n})."
     )
 
 
@@ -455,15 +499,20 @@ def tuning_in_words() -> str:
             each["learning_rate"]: each["held_out_accuracy"]
             for each in record.content["candidates"]
         }
-        best = max(scores, key=scores.__getitem__)
-        listed = ", ".join(f"{100 * score:.2f} ({r:g})" for r, score in sorted(scores.items()))
-        lost = signed(100 * (scores[rate] - scores[best]), 2)
-        told.append(f"{record.key.network} {listed}, so that {rate:g} costs it {lost} points")
+        listed = ", ".join(
+            f"{numbers.of_trainings(f'{100 * score:.2f}', [record.key])} ({r:g})"
+            for r, score in sorted(scores.items())
+        )
+        if lost := max(scores.values()) - scores[rate]:
+            listed += f" ({rate:g} costs it {100 * lost:.2f} points)"
+        else:
+            listed += f" ({rate:g} is the best)"
+        told.append(f"{record.key.network} {listed}")
     if not told:
         return "Whether that rate is a good one for every network has not been run yet."
     return (
         "Held-out accuracy in per cent by learning rate, each trained until nothing improved, at "
-        f"p = {tuned[0].key.sparsity:g}, seed 0, n = 1: {'; '.join(told)}."
+        f"p = {tuned[0].key.sparsity:g}, seed 0, n = 1: {'; '.join(told)}. ({devices(tuned)}.)"
     )
 
 
@@ -504,13 +553,15 @@ def _gap_at(cells: Cells, network: str, p: float) -> Summary | None:
     return _difference(cells.get((network, p, p), {}), cells.get(("ConvNet", p, p), {}))
 
 
-def far_in_short(trained_at: float = TOLD[0][0], protocol: str = "fair") -> str:
+def far_in_short(protocol: str = "fair") -> str:
     """At how many test sparsities the layer is shown to differ from networks without it."""
     cells = measured(protocol)
-    told = _along_the_row(cells, trained_at)
+    rows = {p: _along_the_row(cells, p) for p in TWO_SPARSITIES}
+    told = [f"trained at p = {p:g}, {counts}" for p, (_, counts) in rows.items() if counts]
     if not told:
         return "No network has been tested far from where it was trained yet."
-    return f"SparseConvNet was trained at p = {trained_at:g}.{told} ({_n_of(cells)}.)"
+    tested = max(n for n, _ in rows.values())
+    return f"{_elsewhere(tested)}, {'; '.join(told)}. ({_n_of(cells)}.)"
 
 
 def _fill_protocol(ground: str, fill: str) -> str:
@@ -579,7 +630,10 @@ def fills_in_words() -> str:
                 told.append(f"digits {ground}, ConvNet given {name}: {' and '.join(gaps)}")
     if not told:
         return "What the fill is worth has not been run yet."
-    return f"SparseConvNet minus ConvNet, in points: {'; '.join(told)}."
+    return (
+        f"SparseConvNet minus ConvNet, in points, ± half of the 95 % interval: {'; '.join(told)} "
+        f"({_n_of(sparse)})."
+    )
 
 
 def kinds_table() -> str:
@@ -654,7 +708,8 @@ def _kinds_so_far(sparsity: float) -> str:
         return lacking
     return (
         f"Trained on single missing pixels at p = {sparsity:g}, tested with as many missing in "
-        f"blocks and in scan lines, accuracies in per cent are: {'; '.join(told)}. {lacking}"
+        f"blocks and in scan lines, accuracies in per cent, mean ± standard deviation, are: "
+        f"{'; '.join(told)}. {lacking}"
     )
 
 

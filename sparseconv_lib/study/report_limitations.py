@@ -6,7 +6,8 @@ import math
 import pandas
 from scipy import stats
 
-from sparseconv_lib.study import ledger, records, report, tables
+from sparseconv_lib.study import claims, ledger, records, report, tables
+from sparseconv_lib.study.claims import Cell, Claim
 from sparseconv_lib.study.grid import EXPERIMENTS, Experiment
 from sparseconv_lib.study.records import Record
 from sparseconv_lib.study.statistics import summarise
@@ -73,8 +74,35 @@ def devices() -> str:
     mixed = sum(len(pages[cell]) > 1 for cell in compared)
     return (
         f"Of {len(found)} trainings: {told}. Networks that are compared at one protocol, sparsity "
-        f"and seed ran on different devices in {mixed} of {len(compared)} such comparisons."
+        f"and seed ran on different devices in {mixed} of {len(compared)} such comparisons. "
+        f"{_judged_across_devices()}"
     )
+
+
+def _judged_across_devices() -> str:
+    """How many pairs, by which claims are judged, have their two trainings on two devices."""
+    pairs, mixed = 0, collections.Counter[str]()
+    for claim in claims.load().claims:
+        for contrast in claim.contrasts():
+            if contrast.subtrahend is not None and claim.experiment in EXPERIMENTS:
+                one, other = (
+                    _device_by_seed(claim, cell) for cell in (contrast.minuend, contrast.subtrahend)
+                )
+                pairs += len(one.keys() & other.keys())
+                mixed[claim.title] += sum(one[s] != other[s] for s in one.keys() & other.keys())
+    told = "; ".join(f"{n} for “{title}”" for title, n in mixed.items() if n)
+    return (
+        f"Of the {pairs} pairs by which claims are judged, {mixed.total()} are of two devices"
+        f"{f': {told}' if told else ''}."
+    )
+
+
+def _device_by_seed(claim: Claim, cell: Cell) -> dict[int, str]:
+    return {
+        record.key.seed: record.content["provenance"]["device"]
+        for record in records.load(claim.experiment, cell.protocol or claim.protocol)
+        if (record.key.network, record.key.sparsity) == (cell.network, cell.train)
+    }
 
 
 def _all() -> list[Record]:

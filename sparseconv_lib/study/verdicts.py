@@ -162,7 +162,11 @@ def _judge_contrasts(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
         reason = f"Inside the bounds{where(len(rows))}{nearest}{told(i)}."
         return Verdict(claim.id, REPRODUCED, reason, rows, i)
     unsure = sum(not row["inside"] for row in rows)
-    reason = f"Neither inside nor outside the bounds is shown{where(unsure)}: {told(i)}."
+    corrected = f", corrected for {len(rows)} comparisons" if len(rows) > 1 else ""
+    reason = (
+        f"Not shown to lie inside the bounds{where(unsure)}, nor anywhere outside them{corrected}: "
+        f"{told(i)}."
+    )
     return Verdict(claim.id, UNDECIDED, reason, rows, i)
 
 
