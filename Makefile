@@ -53,18 +53,19 @@ lock: setup
 	$(BIN)/python tests/lock.py
 
 # Which lines and branches of the library the tests and notebooks run; kernels and workers are counted
-# too. A process for each file, two at a time: pytest-xdist kills a worker that takes long to write
-# what it counted. Tests in a browser are left out: under the tracer they take hours. A file that has
-# no others ends with exit code 5.
-UNDER_COVERAGE := $(BIN)/python -m coverage run -m pytest -q -p no:cacheprovider -m "not slow and not browser" --nbval --nbval-sanitize-with tests/nbval.cfg
+# too, where they end by themselves (nbval kills its kernels). A process for each file, two at a time:
+# pytest-xdist kills a worker that takes long to write what it counted. Tests in a browser are left
+# out: under the tracer they take hours. A file that has no others ends with exit code 5.
+UNDER_COVERAGE := OMP_NUM_THREADS=1 SPARSECONV_SOURCE=records xargs -P 2 -I @ sh -c
+COVERAGE := $(BIN)/python -m coverage
 coverage: book
-	@rm -rf _build/coverage && mkdir -p _build/coverage
-	printf '%s\n' tests/test_*.py $(NOTEBOOKS) | OMP_NUM_THREADS=1 SPARSECONV_SOURCE=records \
-	  xargs -P 2 -I @ sh -c '$(UNDER_COVERAGE) @ > _build/coverage/$$(basename @).log || [ $$? = 5 ] || { cat _build/coverage/$$(basename @).log; exit 1; }'
-	$(BIN)/python -m coverage combine -q
-	$(BIN)/python -m coverage json -q -o _build/coverage/report.json
+	@rm -rf _build/coverage && mkdir -p _build/coverage/logs _build/coverage/notebooks
+	ls $(NOTEBOOKS) | $(UNDER_COVERAGE) '$(COVERAGE) run -m papermill @ _build/coverage/@ --cwd notebooks --no-progress-bar < /dev/null'
+	ls tests/test_*.py | $(UNDER_COVERAGE) '$(COVERAGE) run -m pytest -q -p no:cacheprovider -m "not slow and not browser" @ > _build/coverage/logs/$$(basename @) 2>&1 || [ $$? = 5 ] || { cat _build/coverage/logs/$$(basename @); exit 1; }'
+	$(COVERAGE) combine -q
+	$(COVERAGE) json -q -o _build/coverage/report.json
 	$(BIN)/python -m sparseconv_lib.study.guards _build/coverage/report.json
-	$(BIN)/python -m coverage report
+	$(COVERAGE) report
 
 # Breaks the code in one small way after another; see tests/mutate.py.
 mutate: setup

@@ -77,6 +77,13 @@ def test_a_change_of_code_and_none_of_comments_makes_figures_old(tmp_path):
 # `make coverage` ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("kind", ["lines", "branches"])
+def test_nearly_all_lines_and_branches_are_run(kind):
+    """As counted, which takes long, by the code that results/coverage.json names."""
+    run, all_of_them = guards.coverage()[kind]
+    assert all_of_them > 1000 and run >= guards.LEAST_RUN * all_of_them
+
+
 def test_coverage_is_what_coverage_py_says(monkeypatch):
     monkeypatch.setenv("SPARSECONV_COMMIT", "abc")
     totals = {"covered_lines": 5, "num_statements": 8, "covered_branches": 1, "num_branches": 4}

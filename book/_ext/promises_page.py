@@ -139,8 +139,8 @@ class Coverage(Generated):
         )
         commit = found["commit"][:10]
         text = (
-            f"The fast tests run {told} of the library; {found['device']}, commit {commit}, "
-            f"{code(found['code'])} of what decides the numbers."
+            f"The fast tests and the notebooks run {told} of the library; {found['device']}, "
+            f"commit {commit}, {code(found['code'])} of what decides the numbers."
         )
         return [nodes.paragraph("", text)]
 
