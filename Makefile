@@ -61,7 +61,7 @@ COVERAGE := $(BIN)/python -m coverage
 coverage: book
 	@rm -rf _build/coverage && mkdir -p _build/coverage/logs _build/coverage/notebooks
 	ls $(NOTEBOOKS) | $(UNDER_COVERAGE) '$(COVERAGE) run -m papermill @ _build/coverage/@ --cwd notebooks --no-progress-bar < /dev/null'
-	ls tests/test_*.py | $(UNDER_COVERAGE) '$(COVERAGE) run -m pytest -q -p no:cacheprovider -m "not slow and not browser" @ > _build/coverage/logs/$$(basename @) 2>&1 || [ $$? = 5 ] || { cat _build/coverage/logs/$$(basename @); exit 1; }'
+	ls tests/test_*.py | $(UNDER_COVERAGE) '$(COVERAGE) run -m pytest -q -p no:cacheprovider -m "not slow and not browser" --deselect tests/test_mutation.py::test_nearly_all_lines_and_branches_are_run @ > _build/coverage/logs/$$(basename @) 2>&1 || [ $$? = 5 ] || { cat _build/coverage/logs/$$(basename @); exit 1; }'
 	$(COVERAGE) combine -q
 	$(COVERAGE) json -q -o _build/coverage/report.json
 	$(BIN)/python -m sparseconv_lib.study.guards _build/coverage/report.json
