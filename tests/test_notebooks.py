@@ -9,7 +9,7 @@ import nbformat
 import pytest
 import yaml
 
-from sparseconv_lib.study import notebooks, probe
+from sparseconv_lib.study import notebooks, probe, provenance
 from sparseconv_lib.study.grid import EXPERIMENTS
 from sparseconv_lib.study.notebooks import cells_of, forget_machine
 from sparseconv_lib.study.paths import NOTEBOOKS, ROOT
@@ -286,6 +286,12 @@ def test_an_update_executes_the_source_and_tells_nothing_of_the_machine(monkeypa
     with pytest.raises(SystemExit, match="run `sparseconv probe` first"):
         notebooks.main()
     assert not source.with_suffix(".ipynb").exists()
+    with monkeypatch.context() as patch:
+        made = []
+        patch.setattr(probe, "load", lambda: {provenance.code_identity(): {}})
+        patch.setattr(notebooks, "update", lambda path: made.append(path) or path)
+        notebooks.main()
+        assert made == [source]
     monkeypatch.setattr(notebooks, "QUICKLY", True)
     with pytest.raises(SystemExit, match="unset it"):
         notebooks.main()

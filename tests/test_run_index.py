@@ -8,6 +8,7 @@ from bs4 import BeautifulSoup
 from test_records import MNIST_IDENTITY, a_record
 
 from sparseconv_lib.study import provenance, report_provenance, run_index
+from sparseconv_lib.study.grid import EXPERIMENTS
 from sparseconv_lib.study.paths import BOOK
 
 
@@ -160,6 +161,24 @@ def test_versions_data_and_code():
         ("0123456789abcdef", "3", "not known of any"),
         (provenance.code_identity(), "1", "it is today's"),
     ]
+
+
+@pytest.mark.parametrize(
+    "others, told",
+    [(0, "yes, by the probes of all of them"), (1, "yes of 3, not known of 1")],
+)
+def test_what_todays_code_is_known_to_give_is_counted(monkeypatch, others, told):
+    monkeypatch.setattr(run_index, "made_by_other_code", lambda record: record.key.seed < others)
+    found = [a_record(seed=seed) for seed in range(4)]
+    (row,) = report_provenance.code(found).rows
+    assert row[:2] == ("0123456789abcdef", "4") and row[3] == told
+
+
+def test_what_is_missing_adds_up():
+    table = report_provenance.missing()
+    assert [row[0] for row in table.rows] == list(EXPERIMENTS)
+    assert all(int(row[2]) == int(row[3]) + int(row[4]) for row in table.rows)
+    assert table.caption.startswith(f"{sum(int(row[4]) for row in table.rows)} of the trainings")
 
 
 def test_many_splits_are_counted():

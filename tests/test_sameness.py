@@ -153,6 +153,35 @@ def test_a_change_of_the_numbers_would_be_seen(kind, monkeypatch):
 # A GPU ----------------------------------------------------------------------------------------
 
 
+DIGITS = {kind: {"x": [1.0, 2.0]} for kind in sameness.TOLERANCES}
+
+
+def test_the_command_compares_two_interpreters(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sameness, "SAMENESS", tmp_path / "sameness.json")
+    monkeypatch.setattr(sameness, "all_digits", lambda: DIGITS)
+
+    def command(*words):
+        monkeypatch.setattr(sys, "argv", ["sameness", *words])
+        sameness.main()
+        return capsys.readouterr().out
+
+    printed = command("--print")
+    assert json.loads(printed)["digits"] == DIGITS
+    other = tmp_path / "python"
+    other.write_text(f"#!/bin/sh\ncat <<'END'\n{printed}\nEND\n")
+    other.chmod(0o755)
+    told = command("--other", str(other))
+    assert told.splitlines()[0].startswith("layers: 1 of 1 equal, largest difference 0 (tol")
+    found = sameness.load(sameness.SAMENESS)
+    assert found["oldest"]["torch"] == found["newest"]["torch"] == torch.__version__
+    assert found["trainings"]["equal"] == 1
+    other.write_text(other.read_text().replace("2.0]", "2.1]"))
+    with pytest.raises(SystemExit, match="above its tolerance"):
+        command("--other", str(other))
+    with pytest.raises(SystemExit, match="cannot be asked"):
+        command("--other", str(tmp_path / "none"))
+
+
 @on_a_gpu
 @pytest.mark.parametrize(
     "kind, digits",

@@ -1,6 +1,7 @@
 """The registered rules: the committed file, and what judge() makes of invented accuracies."""
 
 import re
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -299,6 +300,33 @@ def test_malformed_files_say_what_is_wrong(tmp_path, old, new, message):
         claims.load(bad)
     assert str(bad) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def rule(data):
+    """The first rule that has contrasts."""
+    return next(claim["rule"] for claim in data["claim"] if "contrasts" in claim["rule"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda data: data.update(claim=[]), "at least one \\[\\[claim"),
+        (lambda data: data["claim"][0].update(title=""), "title must be a text"),
+        (lambda data: data["claim"][0].update(networks="ConvNet"), "must be a list of texts"),
+        (lambda data: data["claim"][0].update(rule="strict"), "must be a table"),
+        (lambda data: data["claim"][0]["rule"].update(family=7), "family must be a text"),
+        (lambda data: data["claim"][0]["rule"].update(colour=1), "has unknown colour"),
+        (lambda data: data["claim"][0]["rule"].update(sparsities=0.5), "a list of sparsities"),
+        (lambda data: rule(data).update(contrasts=[]), "at least one contrast"),
+        (lambda data: rule(data)["contrasts"][0]["minuend"].update(network="LeNet"), "not among"),
+        (lambda data: rule(data)["contrasts"][0]["minuend"].update(network=5), "must be texts"),
+    ],
+)
+def test_malformed_values_say_what_is_wrong(spoil, message):
+    data = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    spoil(data)
+    with pytest.raises(claims._Wrong, match=message):
+        claims._register(data)
 
 
 def test_a_file_that_is_not_there(tmp_path):
