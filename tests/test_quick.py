@@ -10,7 +10,17 @@ import pytest
 import yaml
 from test_records import a_record
 
-from sparseconv_lib.study import collect, data, paths, quick, records
+from sparseconv_lib.study import (
+    collect,
+    data,
+    fault_counts,
+    guards,
+    paths,
+    probe,
+    quick,
+    records,
+    sameness,
+)
 from sparseconv_lib.study.grid import EXPERIMENTS
 from sparseconv_lib.study.paths import ROOT
 from sparseconv_lib.study.protocol import TRAINING_IMAGES, preset
@@ -97,6 +107,20 @@ except SystemExit as refused:
     )
     assert out.count("refused:") == 6
     assert not list((ROOT / "results").rglob("*seed987*"))
+
+
+def test_what_the_book_reads_beside_records_is_laid_out(tmp_path):
+    quick.lay_out(tmp_path)
+    there = {path.name for path in (tmp_path / "results").iterdir()}
+    counted = {
+        guards.MUTATION,
+        guards.COVERAGE,
+        sameness.SAMENESS,
+        fault_counts.TRIED,
+        probe.PROBES,
+    }
+    assert {path.name for path in counted} == set(quick.COUNTED)
+    assert there == set(quick.COUNTED) | {path.name for path in (ROOT / "results").glob("*.toml")}
 
 
 def test_a_quick_record_is_not_taken_from_an_archive():

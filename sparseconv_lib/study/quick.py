@@ -81,6 +81,8 @@ PARTS = (
     Part("forensics", ("as_coded", "as_written, batch_size=64"), (0.8,)),
     Part("batch_norm", ("as_written, batch_norm=false",), (0.0,)),
 )
+# What was counted of the code and its tests, not of trainings: the book shows it as it is.
+COUNTED = ("probes.json", "mutation.json", "coverage.json", "faults.json", "sameness.json")
 
 
 def pages() -> list[Page]:
@@ -89,7 +91,7 @@ def pages() -> list[Page]:
 
 
 def lay_out(folder: Path = paths.QUICK, root: Path = paths.ROOT) -> None:
-    """Copies what the book is made from to `folder`: its own pages, its rules, its configuration.
+    """Copies what the book is made from: its own pages, rules and configuration, and `COUNTED`.
 
     Never a record or a run page. Records that are there are kept, unless other code made them.
     """
@@ -98,8 +100,11 @@ def lay_out(folder: Path = paths.QUICK, root: Path = paths.ROOT) -> None:
         for made in (results, folder / "book" / "runs"):
             shutil.rmtree(made, ignore_errors=True)
     results.mkdir(parents=True, exist_ok=True)
-    for rules in [*(root / "results").glob("*.toml"), root / "results" / "probes.json"]:
-        shutil.copy2(rules, results)
+    for kept in [
+        *(root / "results").glob("*.toml"),
+        *(root / "results" / name for name in COUNTED),
+    ]:
+        shutil.copy2(kept, results)
     shutil.copytree(root / "book", folder / "book", ignore=_made, dirs_exist_ok=True)
     (folder / "book" / "runs").mkdir(exist_ok=True)
     shutil.copy2(root / "book" / "runs" / "index.md", folder / "book" / "runs")
