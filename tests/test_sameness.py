@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparseconv_lib.study import sameness
+from sparseconv_lib.study import quick, sameness
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMES = {"seconds", "started"}
@@ -41,7 +41,8 @@ def checkout(tmp_path_factory):
     (top / "book" / "runs").mkdir()
     (top / "results").mkdir()
     (top / "notebooks").mkdir()
-    files = ("book/runs/index.md", "_toc.yml", "_config.yml", "results/probes.json")
+    files = ["book/runs/index.md", "_toc.yml", "_config.yml"]
+    files += [f"results/{name}" for name in quick.COUNTED]
     for name in (*files, "notebooks/mnist.ipynb", *map(str, (ROOT / "results").glob("*.toml"))):
         shutil.copy2(ROOT / name, top / Path(ROOT / name).relative_to(ROOT))
     in_checkout(top, "-c", "from sparseconv_lib.study import quick; quick.lay_out()")
