@@ -100,7 +100,7 @@ display(HTML(report_forensics.costs_table(found, "SparseConvNet-kept")))
 # leaves it as it is, and so throws away, in its second layer, sums of observed
 # pixels: [](maths.ipynb) counts how many. In what its notebook `ACC` printed,
 # SparseConvNet falls behind ConvNet as pixels go missing, and in Table 3 it
-# does at p = 0.8 and 0.9. We trained the same with this one line changed.
+# does most at p = 0.8 and 0.9. We trained the same with this one line changed.
 # Crosses in the figure are the source's.
 
 # %% tags=["hide-input"]

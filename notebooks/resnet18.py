@@ -17,8 +17,8 @@
 # %% [markdown]
 # # Why ResNet18 failed
 #
-# The source's ResNet18 falls from 75 to 50 % on Caltech-101 when its
-# convolutions become sparse, although not one pixel is missing.
+# The source's text has its ResNet18 fall from 75 to 50 % on Caltech-101 when
+# its convolutions become sparse, although not one pixel is missing.
 # `papermill notebooks/resnet18.ipynb out.ipynb -p sparsity 0.5` runs this
 # notebook, training included, at p = 0.5, on small images for a few epochs;
 # `-p protocol as_written` trains as long as the source did, which asks for a
@@ -227,8 +227,9 @@ display(HTML(report_resnet.taps_table(rows, 224)))
 # Between the source's sparse network and its dense one stand six differences.
 # Mending them one after the other shows what each is worth; but what one is
 # worth depends on which others are there, so they are mended in one order, in
-# the reverse one, and each alone. All of it was fixed before the first of these
-# networks was trained. How blocks are tested does not touch their training, so
+# the reverse one, and each alone. That was fixed before the first of these
+# networks was trained; how many seeds the reduced protocol gets, after its
+# first one. How blocks are tested does not touch their training, so
 # each training gives two rungs. The mask's own rule, the seventh difference,
 # changes nothing here, as shown above, and was not trained.
 

@@ -1,6 +1,6 @@
 """The claim ledger: every claim has a row, and what was not run says so."""
 
-from sparseconv_lib.study import claims, ledger, records
+from sparseconv_lib.study import claims, ledger, numbers, records
 
 REGISTER = claims.load()
 
@@ -96,3 +96,55 @@ def test_our_number_stands_beside_the_sources():
     assert rows["mnist-98-to-91"].startswith("ConvNet at p = 0: 98.00 % (")
     assert rows["caltech-table-4"] == rows["decisions-easier-than-values"] == ""
     assert rows["resnet18-mask-twice"] == "calculated"
+
+
+LOWER = REGISTER["mnist-lower-when-sparse"]  # kept − ConvNet below 0, at p = 0.8 and 0.9
+
+
+def pairs(gaps):
+    """p -> kept − ConvNet in points, seed by seed; ConvNet has one seed more."""
+    cells = {}
+    for p, points in gaps.items():
+        cells["ConvNet", p, p] = dict.fromkeys((*range(len(points)), 99), 0.9)
+        kept = {seed: 0.9 + point / 100 for seed, point in enumerate(points)}
+        cells["SparseConvNet-kept", p, p] = kept
+    return cells
+
+
+def test_a_claim_on_the_text_tells_what_the_code_gives():
+    """Paired by seed, in points; a comparison of fewer than two seeds is left out."""
+    cells = pairs({0.8: (-3, -2, -1), 0.9: (-5,)})
+    asked = []
+    told = numbers.plain(ledger.by_the_code(LOWER, lambda *which: asked.append(which) or cells))
+    assert asked == [("mnist", "as_coded")]
+    half = 2.919986 / 3**0.5  # t(2, 95 %) · sd 1 / √3
+    low, high = (f"{x:+.2f}".replace("-", "−") for x in (-2 - half, -2 + half))
+    assert told == (
+        "With 90 % intervals, not judged: SparseConvNet-kept − ConvNet at p = 0.8: −2.00 points "
+        f"({low} to {high}), n = 3."
+    )
+    assert ledger.by_the_code(LOWER, lambda *_: {}) == ""
+    # Nothing is asked for a claim of another experiment, of other trainings, or of one network.
+    for claim in ("caltech-no-gain", "uhrig-invariance", "mnist-batchnorm"):
+        assert ledger.by_the_code(REGISTER[claim], lambda *_: cells) == ""
+
+
+def test_a_verdict_that_the_code_turns_says_so():
+    def row(written, coded):
+        both = {"as_written": pairs(written), "as_coded": pairs(coded)}
+        rows = ledger.rows(lambda _, protocol: both.get(protocol, {}))
+        (row,) = (row for row in rows if row.claim is not None and row.claim.id == LOWER.id)
+        return row.word, numbers.plain(
+            ledger.turned_by_the_code(row, lambda *which: both[which[1]])
+        )
+
+    above, below = (1.0, 1.1, 0.9, 1.2, 0.8), (-1.0, -1.1, -0.9, -1.2, -0.8)
+    word, told = row({0.8: below, 0.9: above}, {0.8: below, 0.9: below})
+    assert word == claims.NOT_REPRODUCED
+    assert told.startswith("By the source’s code this comparison is −1.00 points (−1.15 to −0.85)")
+    assert row({0.8: below, 0.9: above}, {0.8: below, 0.9: above})[1] == ""
+    # A reproduced claim that the code shows to fail is told, too; one that it leaves open is not.
+    word, told = row({0.8: below, 0.9: below}, {0.8: above, 0.9: above})
+    assert word == claims.REPRODUCED and "+1.00 points" in told
+    assert row({0.8: below, 0.9: below}, {0.8: (9, -9), 0.9: (9, -9)})[1] == ""
+    assert row({}, {0.8: below})[1] == ""

@@ -1,5 +1,6 @@
 """The chapter on the source's first numbers: its tables say what the records say."""
 
+import dataclasses
 import itertools
 import re
 
@@ -32,7 +33,7 @@ def rows(html):
     ]
 
 
-def test_settings_are_told_with_their_verdicts():
+def test_settings_are_told_with_their_verdicts(monkeypatch):
     measured = everything()
     for setting, cell in itertools.product(SETTINGS, CELLS):
         measured[setting][cell] = seeds(forensics.table_3()[cell], 0.001)
@@ -62,6 +63,14 @@ def test_settings_are_told_with_their_verdicts():
     )
     assert "trained often enough yet" in report_forensics.settings_figure({})
     assert report_forensics.settings_in_short({}) == "No setting has been judged yet."
+    one = forensics.judge(forensics.table_3(), measured)[0]
+    judged = [dataclasses.replace(one, word=word, cautiously="possible")
+              for word in ("possible", "ruled out", "ruled out")]  # fmt: skip
+    monkeypatch.setattr(report_forensics.forensics, "judge", lambda source, found: judged)
+    assert report_forensics.settings_in_short(measured) == (
+        "Of the settings judged, 1 of 3 (3 by the cautious rule) could have made Table 3 and 1 of "
+        "3 (3 by the cautious rule) the curve that ACC printed."
+    )
 
 
 def test_costs_are_told_in_points_with_intervals():
@@ -75,12 +84,15 @@ def test_costs_are_told_in_points_with_intervals():
     assert (first["in"], last["in"]) == ("as_written", "as_coded")
     # -2, -2 and -3 points: mean -2.33, t(2, 97.5 %) = 4.303, sd 0.577.
     assert first["p = 0.8"] == last["p = 0.9"] == "−2.33 (−3.8 to −0.9)"
-    assert {row["p = 0.5"] for row in others} == {"+0.00 (+0.0 to +0.0)"}
+    assert {row["p = 0.5"] for row in others} == {"+0.00 (every seed)"}
     assert len(others) == 4 and {row["n"] for row in others} == {"3"}
     assert rows(report_forensics.costs_table({}, "ConvNet"))[0]["p = 0.05"] == "not run"
     assert "no line has been trained" in report_forensics.costs_in_short({}, 0.8)
     told = report_forensics.costs_in_short(measured, 0.8).replace("\u00a0", " ")
-    assert "ConvNet: batches of 64 instead of 4 −2.33 (−3.8 to −0.9)." in told
+    assert (
+        "ConvNet, the dearest of 3 tried, batches of 64 instead of 4: −2.33 (−3.8 to −0.9), n = 3."
+        in told
+    )
     assert "eval()" not in told  # the dearest line alone
 
 
@@ -94,7 +106,7 @@ def gap_cells(kept=(0.82, 0.83, 0.842)):
     return {AS_CODED: cells}
 
 
-def test_the_gap_is_split_into_the_masks_rule_and_the_rest():
+def test_the_gap_is_split_into_the_masks_rule_and_the_rest(monkeypatch):
     measured = gap_cells()
     (row,) = rows(report_forensics.mask_table(measured))
     printed = CURVE["ConvNet", 0.9] - CURVE["SparseConvNet-kept", 0.9]
@@ -105,9 +117,17 @@ def test_the_gap_is_split_into_the_masks_rule_and_the_rest():
     assert row["of which the mask's rule"].startswith("+5.97 (")
     assert row["left, mask dilated"].startswith("+1.97 (")
     assert row["share"] == "75%"
+    monkeypatch.setattr(report_forensics.transfer, "measured", lambda protocol: {})
     told = report_forensics.mask_in_words(measured, 0.9).replace("\u00a0", " ")
     assert "7.9 points worse (" in told and "2.0 points worse (" in told and "+6.0 (" in told
     written = {**measured, AS_WRITTEN: measured[AS_CODED]}
+    told = report_forensics.mask_in_words(written, 0.9).replace("\u00a0", " ")
+    assert re.search(r" points there; \+6\.0 \(\S+ to \S+\) under as_written, n = 3\.$", told)
+    fair = {("SparseConvNet", 0.9, 0.9): {0: 0.9, 1: 0.91}, ("SparseConvNet", 0.9, 0.5): {0: 0.5},
+            ("SparseConvNet-kept", 0.9, 0.9): {0: 0.89, 1: 0.905}}  # fmt: skip
+    monkeypatch.setattr(report_forensics.transfer, "measured", lambda protocol: fair)
+    told = report_forensics.mask_in_words(written, 0.9).replace("\u00a0", " ")
+    assert re.search(r" under as_written, n = 3; \+0\.8 \(.* with equal care, n = 2\.$", told)
     assert rows(report_forensics.mask_table(written))[1]["the source's gap"] == "+2.81"  # Table 3
 
 

@@ -3,14 +3,23 @@
 import dataclasses
 import re
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
+from scipy import stats
 from test_captions import caption
 from test_records import a_record
 from test_report_caltech import cells
 
 from sparseconv_lib.networks import NETWORKS
-from sparseconv_lib.study import numbers, records, report_depth, report_invariance, transfer
+from sparseconv_lib.study import (
+    numbers,
+    records,
+    report_depth,
+    report_invariance,
+    report_summary,
+    transfer,
+)
 from sparseconv_lib.study.grid import FILLS, PAPERS_NETWORKS, TEST_SPARSITIES, TUNING
 from sparseconv_lib.study.protocol import BASELINES, full_name, preset
 from sparseconv_lib.study.statistics import summarise
@@ -176,8 +185,86 @@ def test_how_often_a_network_is_better_is_counted_along_its_row(recorded):
         rows.append(summarise(gaps))
     better, worse = sum(row.low > 0 for row in rows), sum(row.high < 0 for row in rows)
     assert better and not worse
-    assert told.startswith(f"better than {PLAIN} at {better} of them and worse at none, better")
+    assert told.startswith(f"better than {PLAIN} at {better} ({better}) and worse at none, better")
     assert tested == len(TEST_SPARSITIES) - 1
+
+
+def test_differing_pairs_are_counted_by_single_tests_and_by_holms():
+    pattern = np.array([-0.4, -0.2, 0.0, 0.2, 0.4])
+    gaps = [list(shift + pattern) for shift in (0.0, 0.45, 3.0, -0.45, -3.0, 0.1, 0.5)]
+    single = [stats.ttest_1samp(gap, 0.0).pvalue for gap in gaps]
+    order = sorted(range(len(gaps)), key=single.__getitem__)
+    left = set()
+    for rank, i in enumerate(order):  # Holm's procedure, step by step
+        if single[i] * (len(gaps) - rank) >= 0.05:
+            break
+        left.add(i)
+    told = []
+    for sign in (1, -1):
+        its = {i for i, gap in enumerate(gaps) if sign * np.mean(gap) > 0 and single[i] < 0.05}
+        assert 0 < len(its & left) < len(its)
+        told.append(f"{len(its)} ({len(its & left)})")
+    assert report_invariance._differing(gaps) == tuple(told)
+    assert report_invariance._differing(gaps[:1]) == ("none", "none")
+
+
+def test_what_re_estimated_statistics_change_is_told_of_the_cells_that_all_networks_have(recorded):
+    """The invented records lose a point with them, everywhere."""
+    assert "not been run by two seeds" in report_invariance.statistics_in_words()
+    assert report_invariance.gains_table() == report_invariance.NOT_RUN
+    everywhere = the_matrix(3)
+    recorded(*everywhere)
+    told = numbers.plain(report_invariance.statistics_in_words())
+    number = len(TEST_SPARSITIES) * (len(TEST_SPARSITIES) - 1)
+    assert f"Of the {number} cells off the diagonal that all networks have" in told
+    for network in NETWORKS:
+        assert f"{network} better in none and worse in {number} ({number})" in told
+    # One network alone was trained at 0.1, where it gains; all were trained at 0.5.
+    gains = {"0": 0.02, "0.8": 0.01}
+
+    def gaining(network, p, seed):
+        plain = {f"{q:g}": score(network, p, q, seed) for q in TEST_SPARSITIES}
+        again = {q: plain[q] + gain + seed / 1000 for q, gain in gains.items()}
+        return classified(network, p, seed, other_statistics={"reestimated": again})
+
+    pages = [(network, 0.5) for network in NETWORKS] + [(SPARSE, 0.1)]
+    recorded(*(gaining(network, p, seed) for network, p in pages for seed in range(3)))
+    told = numbers.plain(report_invariance.statistics_in_words())
+    assert "Of the 2 cells" in told and f"{SPARSE} better in 2 (2) and worse in none" in told
+    assert "(n = 3; " in told
+    rows = cells(report_invariance.gains_table())
+    assert [row["network"] for row in rows] == list(NETWORKS)
+    half = 4.302653 * 0.1 / 3**0.5  # t(2, 97.5 %) · sd 0.1 points / √3
+    for name, mean, q in (("least", 1.1, 0.8), ("most", 2.1, 0.0)):
+        its = {row[name].replace("\u00a0", " ") for row in rows}
+        assert its == {f"+{mean:.1f} ± {half:.1f}, 0.5 → {q:g}"}
+
+
+def test_the_papers_claim_is_told_with_its_bounds(recorded, monkeypatch):
+    claim = "That SparseConvNet is invariant to the level of sparsity is "
+    assert report_invariance.claim_in_words() == f"{claim}not yet run."
+    asked = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9)
+
+    def at(shift):
+        def accuracy(p, q, seed):  # trained elsewhere it loses; at 0.9, more than the bound
+            return 0.9 - (p != q) * shift * (10 if q == 0.9 else 1) + (seed * p) / 1000
+
+        recorded(*(
+            classified(SPARSE, p, seed, accuracy={
+                f"{q:g}": accuracy(p, q, seed) for q in TEST_SPARSITIES
+            })
+            for p in asked for seed in range(5)
+        ))  # fmt: skip
+        return numbers.plain(report_invariance.claim_in_words()).replace("\u00a0", " ")
+
+    told = at(0.01)
+    assert told.startswith(
+        f"{claim}not reproduced: 1 of the 5 comparisons of its rule lie outside its bounds, most "
+        "surely SparseConvNet at p = 0.9 − SparseConvNet at p = 0.5, tested at 0.9: +10.08 points "
+        "(90 % interval +"
+    )
+    told = at(0.0)
+    assert told.startswith(f"{claim}reproduced; of the 5 comparisons of its rule the least sure is")
 
 
 def test_what_is_not_run_of_a_matrix_is_said(recorded):
@@ -283,6 +370,17 @@ def test_kinds_of_masks_are_those_of_the_records(recorded):
     assert blocks["tested on single pixels"] == "70.00 ± 0.00"
     told = numbers.plain(report_invariance.kinds_in_words()).replace("\u00a0", " ")
     assert f"ConvNet −{sum(own) / 2 - 50.5:.1f}" in told and "on blocks" in told
+    assert "moved so" not in told  # with no sparse network to compare
+    moved = [classified(SPARSE, 0.8, seed, other_masks={"block": 0.4 + seed / 10, "scan_line": 0.7})
+             for seed in range(2)]  # fmt: skip
+    recorded(*(classified(PLAIN, 0.8, seed) for seed in range(2)), *moved,
+             classified(PLAIN, 0.8, 0, block))  # fmt: skip
+    told = numbers.plain(report_invariance.kinds_in_words()).replace("\u00a0", " ")
+    # −10 and −1 points on blocks: t(1, 97.5 %) · sd 6.364 / √2 = 57.2
+    assert told.endswith(
+        " Of networks moved so, SparseConvNet has −5.5 ± 57.2 against ConvNet on blocks; "
+        "+10.0 ± 0.0 against ConvNet on scan lines."
+    )
 
 
 def test_rates_tell_what_was_chosen(recorded):
@@ -304,6 +402,9 @@ def test_tuning_tells_what_the_common_rate_costs_each_network(recorded):
     candidates[1]["held_out_accuracy"] = 0.99
     recorded(classified(PLAIN, 0.5, 0, TUNING, candidates=candidates))
     assert "(0.01 is the best)" in report_invariance.tuning_in_words()
+    candidates[2]["held_out_accuracy"] = 0.99
+    recorded(classified(PLAIN, 0.5, 0, TUNING, candidates=candidates))
+    assert "(0.01 and 0.03 are the best)" in report_invariance.tuning_in_words()
 
 
 def test_a_page_shows_its_own_trainings(recorded):
@@ -336,6 +437,22 @@ def test_the_heat_maps_open_with_the_cells_farthest_below_the_diagonal(recorded)
     assert opening() == ""
 
 
+def test_the_short_answer_tells_either_kind_of_statistics(recorded):
+    found = [
+        classified(network, 0.5, seed, other_statistics={"reestimated": {
+            f"{q:g}": 0.5 - 0.1 * (network == SPARSE) for q in TEST_SPARSITIES
+        }})
+        for network in (PLAIN, SPARSE)
+        for seed in range(3)
+    ]  # fmt: skip
+    recorded(*found)
+    told = report_invariance.far_in_short()
+    assert "is, trained at p = 0.5, better than ConvNet at 7 (7) and worse at none. With" in told
+    assert (
+        "re-estimated: trained at p = 0.5, better than ConvNet at none and worse at 7 (7)" in told
+    )
+
+
 def test_short_answers_leave_the_numbers_to_the_chapter(recorded):
     assert report_invariance.fair_in_short() == "The fair protocol has not been run yet."
     assert report_invariance.far_in_short().startswith("No network has been tested far")
@@ -351,16 +468,47 @@ def test_short_answers_leave_the_numbers_to_the_chapter(recorded):
         "SparseConvNet is better at every p. (Tried at p = 0.5 and 0.8; n = 3.)"
     )
     # Off the diagonal ConvNet+mask loses half as much as ConvNet, which does not make up for it.
+    all_7 = "at 7 (7) and worse at none"
+    every = "; ".join(
+        f"trained at p = {p}, better than ConvNet {all_7}, better than ConvNet+mask {all_7}"
+        for p in (0.5, 0.8)
+    )
     assert report_invariance.far_in_short() == (
-        "At the 7 sparsities that it was not trained at, SparseConvNet is shown, by single 95 % "
-        "intervals, to be, trained at p = 0.5, better than ConvNet at 7 of them and worse at none, "
-        "better than ConvNet+mask at 7 of them and worse at none; trained at p = 0.8, better than "
-        "ConvNet at 7 of them and worse at none, better than ConvNet+mask at 7 of them and worse "
-        "at none. (n = 3.)"
+        "At the 7 sparsities that it was not trained at, by single 95 % intervals and in brackets "
+        f"after Holm’s correction over the 7, SparseConvNet is, {every}. With BatchNorm’s "
+        f"statistics re-estimated: {every}. (n = 3.)"
     )
 
 
+def test_the_books_first_table_names_the_devices_of_its_cells(recorded):
+    assert soup(report_summary.in_short()).p.text.endswith("where one is given.")
+
+    def on(device, record):
+        provenance = {**record.content["provenance"], "device": device}
+        return records.Record({**record.content, "provenance": provenance})
+
+    recorded(on("one", classified(PLAIN, 0.8)), on("another", classified(PLAIN, 0.95)),
+             on("third", reconstructed(PLAIN, 0.95)))  # fmt: skip
+    assert soup(report_summary.in_short()).p.text.endswith("where one is given. one; third.")
+
+
 # Depth
+
+
+def test_which_networks_keep_their_error_is_told_with_the_factor_that_it_means():
+    told = report_depth._moved(
+        {"ConvNet": 17.2, "ConvNet+mask": 1.1, "SparseConvNet": 0.93, "nearest": 0.16}
+    )
+    assert told == (
+        "With 70 % observed instead of 5 %, ConvNet+mask and SparseConvNet keep their mean error "
+        "to within a factor of 1.25 and ConvNet errs 17 times as much. "
+    )
+    told = report_depth._moved({"ConvNet": 1.4, "ConvNet+mask": 1.2, "SparseConvNet": 0.5})
+    assert told.endswith(
+        "ConvNet+mask keeps its mean error to within a factor of 1.25, ConvNet errs 1.4 times as "
+        "much and SparseConvNet errs 0.5 times as much. "
+    )
+    assert report_depth._moved({}) == ""
 
 
 def test_errors_are_shown_in_the_unit_of_the_data(recorded):

@@ -141,7 +141,7 @@ def test_machines_count_shares():
         ("an invented processor, 2 cores", "3", "0.02", "none"),
         ("a GPU", "1", "0.99", "1, up to 50 at once"),
     ]
-    assert "4 trainings took 1.01 hours" in table.caption
+    assert "4 trainings and interpolations took 1.01 hours" in table.caption
     assert report_provenance.gpu_hours(found) == pytest.approx(3575 / 3600)
 
 

@@ -158,6 +158,9 @@ def test_prediction_too_wide_is_undecided():
     verdict = verdicts.judge(claim, cells(claim, spread=10))
     assert verdict.word == "undecided"
     assert "too wide" in verdict.reason
+    # The normal's interval passes 1, what is told does not, and the width judged is the normal's.
+    assert max(row["high"] for row in verdict.cells) == 1
+    assert all(row["half_width"] > claim.rule.widest / 100 for row in verdict.cells)
 
 
 def test_prediction_allows_for_the_sources_rounding():

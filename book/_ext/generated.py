@@ -91,7 +91,9 @@ class Ledger(Generated):
                 reftarget=f"/book/chapters/{chapter}",
                 refdoc=self.env.docname,
             )
-            source, ours = [nodes.Text(row.claim.numbers)], told(ledger.ours(row) or "–")
+            source = [nodes.Text(row.claim.numbers)]
+            turned = ledger.turned_by_the_code(row)
+            ours = told(f"{ledger.ours(row) or '–'}{'. ' * bool(turned)}{turned}")
             body.append([[link], verdict(row), source, ours, [where]])
         headers = ["Claim", "Verdict", "The source's number", "Ours", "Chapter"]
         return [table("ledger", headers, [5, 2, 4, 5, 2], body)]
@@ -117,6 +119,11 @@ class Claims(Generated):
             ("Verdict", [*verdict(row), *told(f" {row.reason}".rstrip())]),
             ("The source's number", [nodes.Text(claim.numbers)]),
             ("Ours", told(ledger.ours(row) or "–")),
+            *(
+                [("Ours, by the source’s code", told(by_code))]
+                if (by_code := ledger.by_the_code(claim))
+                else []
+            ),
             ("Reproduced if", [nodes.Text(row.rule)]),
         ]
         if rule.type == "contrast" and len(rule.contrasts) > 1:

@@ -95,16 +95,16 @@
       unique(asked.map((g) => g.protocol)).join("; "),
       `p = ${unique(asked.map((g) => g.sparsity)).join(", ")}`,
     ];
-    fact(runs.length === 1 ? "Training" : `${runs.length} trainings`, what.join(" · "));
+    fact(runs.length === 1 ? "Run" : `${runs.length} runs`, what.join(" · "));
     fact("Device", unique(runs.map((run) => run.device)).join("; "));
     const together = Math.max(...runs.map((run) => run.together));
     const shared = together > 1 ? `, a share where up to ${together} ran as one` : "";
-    fact("Seconds", `${span(runs.map((run) => run.seconds))} for one training${shared}`);
+    fact("Seconds", `${span(runs.map((run) => run.seconds))} for one run${shared}`);
     fact("Commit", unique(runs.map((run) => run.commit)).join(", "));
     box.append(head, facts);
     const other = runs.filter((run) => run.other).length;
     if (other) {
-      const which = other === runs.length ? "" : `${other} of these trainings: `;
+      const which = other === runs.length ? "" : `${other} of these runs: `;
       box.append(
         element(
           "p",

@@ -14,6 +14,7 @@ from sparseconv_lib.study import (
     numbers,
     records,
     skill,
+    statistics,
     tables,
     verdicts,
 )
@@ -85,11 +86,11 @@ def _so_far(claim: Claim, verdict: Verdict) -> str:
     return f"{verdict.reason} So far: {least} of the grid's {grid.seeds} seeds."
 
 
-def ours(row: Row) -> str:
+def ours(row: Row, named: bool = False) -> str:
     """Our number beside the source's, in the comparison that decides or comes nearest to it.
 
     Its mean, marked as `numbers` says; in brackets the interval that the rule reads; n. Empty where
-    nothing was run.
+    nothing was run. named: tell the level of a difference's interval.
     """
     if row.claim.rule.type == "arithmetic":
         return "" if row.word == NOT_DECIDED else "calculated"
@@ -104,9 +105,67 @@ def ours(row: Row) -> str:
         None if cell[name] is None else f"{100 * cell[name]:{spec}}".replace("-", "−")
         for name in ("mean", "low", "high")
     )
-    span = f" ({low} to {high})" if low is not None else ""
+    which = f"{level(row.claim)} " if named and difference else ""
+    span = f" ({which}{low} to {high})" if low is not None else ""
     told = numbers.number(f"{mean} {unit}", cell["mean"])
     return f"{cell['label']}: {told}{span}, n = {cell['n']}"
+
+
+def by_the_code(claim: Claim, accuracies: Callable[[str, str], Accuracies] = recorded) -> str:
+    """The comparisons of a claim on MNIST, trained as the source's code has it; "" if none was.
+
+    They are not judged, since the source reports its numbers for what its text has. But where the
+    two part, a reader should know.
+    """
+    gaps = _by_the_code(claim, accuracies)
+    if not gaps:
+        return ""
+    told = "; ".join(f"{contrast}: {_span(gap)}" for contrast, gap in gaps)
+    return f"With {level(claim)}s, not judged: {told}."
+
+
+def turned_by_the_code(row: Row, accuracies: Callable[[str, str], Accuracies] = recorded) -> str:
+    """What the source's code makes of the comparison that decides, if it shows the opposite."""
+    if row.verdict.decisive is None:
+        return ""
+    mean = row.verdict.cells[row.verdict.decisive]["mean"]
+    for contrast, gap in _by_the_code(row.claim, accuracies):
+        low, high = contrast.low / 100, contrast.high / 100
+        inside, outside = low < gap.low and gap.high < high, gap.low > high or gap.high < low
+        if str(contrast) == row.verdict.cells[row.verdict.decisive]["label"] and (
+            outside if low < mean < high else inside
+        ):
+            return f"By the source’s code this comparison is {_span(gap)}; not judged."
+    return ""
+
+
+def _by_the_code(
+    claim: Claim, accuracies: Callable[[str, str], Accuracies]
+) -> list[tuple[Contrast, statistics.Summary]]:
+    """Each comparison of two networks that two seeds or more were trained for as coded."""
+    if (claim.experiment, claim.protocol) != ("mnist", "as_written"):
+        return []
+    cells, found = accuracies("mnist", "as_coded"), []
+    assert not callable(cells)
+    for contrast in claim.contrasts():
+        a, b = contrast.minuend, contrast.subtrahend
+        if b is None or a.protocol or b.protocol:
+            continue
+        one, other = (cells.get((cell.network, cell.train, cell.test)) or {} for cell in (a, b))
+        if len(one.keys() & other.keys()) > 1:
+            gap = statistics.paired_difference(one, other, 1 - 2 * claim.rule.alpha)
+            found.append((contrast, gap))
+    return found
+
+
+def _span(gap: statistics.Summary) -> str:
+    mean, low, high = (f"{100 * x:+.2f}".replace("-", "−") for x in (gap.mean, gap.low, gap.high))
+    return f"{numbers.number(f'{mean} points', gap)} ({low} to {high}), n = {gap.n}"
+
+
+def level(claim: Claim) -> str:
+    """ "90 % interval": the one that a rule on differences reads."""
+    return f"{100 * (1 - 2 * claim.rule.alpha):g} % interval"
 
 
 def rule_in_words(claim: Claim) -> str:

@@ -31,6 +31,7 @@ from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
 NO_BREAK = "\u00a0"
+ROUNDED = 1e-6  # records hold accuracies of seven digits: a spread below this is none
 HEADLINE_SPARSITY = 0.8  # the one at which the source's text gives its numbers
 
 
@@ -120,11 +121,16 @@ def signed(number: float, digits: int) -> str:
 
 
 def points(difference: Summary | None, digits: int = 1) -> str:
-    """ "+3.1 (+2.0 to +4.2)": in points, with its interval; one seed's alone, or "not run"."""
+    """ "+3.1 (+2.0 to +4.2)": in points, with its interval; one seed's alone, or "not run".
+
+    Seeds that all differ by the same are told so, "+0.9 (every seed)".
+    """
     if difference is None:
         return "not run"
     told = signed(100 * difference.mean, digits)
-    if difference.n > 1:
+    if difference.n > 1 and difference.sd < ROUNDED:  # an interval of no width looks certain
+        told += " (every seed)"
+    elif difference.n > 1:
         told += f" ({signed(100 * difference.low, 1)} to {signed(100 * difference.high, 1)})"
     return numbers.number(
         told.replace(" ", NO_BREAK), difference, f"{100 * difference.sd:.2f} points"
@@ -486,12 +492,15 @@ def verdict_table(experiment: str | None = None) -> str:
             "claim": row.claim.title,
             "source": row.claim.numbers,
             "verdict": row.word,
-            "why": row.reason or "–",
+            "why": f"{row.reason} {ledger.turned_by_the_code(row)}".strip() or "–",
         }
         for row in ledger.rows()
         if experiment in (None, row.claim.experiment)
     ]
-    return as_html(pandas.DataFrame(rows), "Verdicts, by the rules committed before the first run.")
+    return as_html(
+        pandas.DataFrame(rows),
+        "Verdicts, by rules of which each was committed before the first run that it judges.",
+    )
 
 
 def time_in_words(experiment: str, protocol: str) -> str:

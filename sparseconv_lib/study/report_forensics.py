@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas
 
-from sparseconv_lib.study import captions, figures, forensics, numbers, probe, records
+from sparseconv_lib.study import captions, figures, forensics, numbers, probe, records, transfer
 from sparseconv_lib.study.forensics import (
     AS_CODED,
     AS_WRITTEN,
@@ -67,7 +67,8 @@ def _told(judged: Judged) -> str:
         f"{cell.network}, p = {cell.sparsity:g}: {100 * cell.source:.2f}, "
         "ours "
         + numbers.number(
-            f"{100 * cell.mean:.2f} ({100 * cell.low:.2f} to {100 * cell.high:.2f})", cell.mean
+            f"{100 * cell.mean:.2f} ({100 * cell.low:.2f} to {100 * min(cell.high, 1):.2f})",
+            cell.mean,
         )
     )
 
@@ -177,8 +178,16 @@ def settings_in_short(found: Measured) -> str:
         ("the curve that ACC printed", forensics.printed_curve()),
     ):
         judged = [each for each in forensics.judge(source, found) if each.cells]
-        possible = sum(each.word == "possible" for each in judged)
-        told.append(f"{possible} of {len(judged)}{' could have made' * (not told)} {name}")
+        possible, cautiously = (
+            (
+                sum(word == "possible" for word in words)
+                for words in zip(*((each.word, each.cautiously) for each in judged), strict=True)
+            )
+            if judged
+            else (0, 0)
+        )
+        also = f" ({cautiously} by the cautious rule)" if cautiously != possible else ""
+        told.append(f"{possible} of {len(judged)}{also}{' could have made' * (not told)} {name}")
     if not judged:
         return "No setting has been judged yet."
     return f"Of the settings judged, {' and '.join(told)}."
@@ -215,12 +224,15 @@ def costs_in_short(found: Measured, p: float) -> str:
         ]
         if lines:
             line, summary = min(lines, key=lambda line: line[1].mean)
-            told.append(f"{network}: {line} {points(summary, 2)}.")
+            told.append(
+                f"{network}, the dearest of {len(lines)} tried, {line}: {points(summary, 2)}, "
+                f"n = {summary.n}."
+            )
     if not told:
         return f"At p = {p:g} no line has been trained both ways yet."
     return (
-        f"At p = {p:g}, the line that costs most when it alone is changed in as_written, in "
-        f"points: {' '.join(told)}"
+        f"At p = {p:g}, what one line of the code costs when it alone is changed in as_written, "
+        f"in points, with a 95 % interval, not corrected for choosing it. {' '.join(told)}"
     )
 
 
@@ -292,8 +304,23 @@ def mask_in_words(found: Measured, p: float) -> str:
         f"against ConvNet, SparseConvNet-kept is "
         f"{difference_in_words(paired_difference(kept, plain))} and SparseConvNet "
         f"{difference_in_words(paired_difference(dilated, plain))}: dilating the mask is worth "
-        f"{points(paired_difference(dilated, kept))} points."
+        f"{points(paired_difference(dilated, kept))} points there{_elsewhere(found, p)}."
     )
+
+
+def _elsewhere(found: Measured, p: float) -> str:
+    """What dilating the mask is worth at p under two other protocols, to stand in a sentence."""
+    told = []
+    fair = transfer.measured("fair")
+    for how, cells in (
+        ("under as_written", found.get(AS_WRITTEN, {})),
+        ("with equal care", {(name, at): its for (name, at, q), its in fair.items() if at == q}),
+    ):
+        dilated, kept = (cells.get((network, p), {}) for network in MASK_NETWORKS[1:])
+        if dilated.keys() & kept.keys():
+            gap = paired_difference(dilated, kept)
+            told.append(f"{points(gap)} {how}, n = {gap.n}")
+    return f"; {'; '.join(told)}" if told else ""
 
 
 def glue_finding(found: Measured) -> None:

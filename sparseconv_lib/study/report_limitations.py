@@ -9,6 +9,7 @@ from scipy import stats
 from sparseconv_lib.study import claims, ledger, records, report, tables
 from sparseconv_lib.study.claims import Cell, Claim
 from sparseconv_lib.study.grid import EXPERIMENTS, Experiment
+from sparseconv_lib.study.protocol import BASELINES
 from sparseconv_lib.study.records import Record
 from sparseconv_lib.study.statistics import summarise
 
@@ -16,7 +17,7 @@ NETWORK, SPARSITY = "ConvNet", report.HEADLINE_SPARSITY
 
 
 def coverage() -> pandas.DataFrame:
-    """A row for each experiment of the grid: trainings recorded and asked for, fewest seeds."""
+    """A row for each experiment of the grid: records there and asked for, fewest seeds."""
     rows = []
     for name, experiment in EXPERIMENTS.items():
         asked = {key for page in experiment.pages() for key in page.keys}
@@ -26,7 +27,7 @@ def coverage() -> pandas.DataFrame:
             {
                 "experiment": name,
                 "recorded": f"{len(done)} of {len(asked)}",
-                "cells without a training": _cells(experiment) - len(cells),
+                "cells without a record": _cells(experiment) - len(cells),
                 "seeds a cell, where there are any": _range(list(cells.values())),
             }
         )
@@ -58,9 +59,12 @@ def verdicts() -> str:
 
 def devices() -> str:
     """Which device made how many of the trainings, and which comparisons have two of them."""
-    found = _all()
+    every = _all()
+    found = [record for record in every if record.key.network not in BASELINES]
     if not found:
         return "Nothing has been trained yet."
+    rest = len(every) - len(found)
+    beside = f" ({rest} more records are of interpolations, which train nothing.)" if rest else ""
     made = collections.Counter(r.content["provenance"]["device"] for r in found)
     told = "; ".join(f"{n} on {device}" for device, n in made.most_common())
     pages: dict[tuple, set[str]] = {}
@@ -73,8 +77,9 @@ def devices() -> str:
     compared = [cell for cell, n in networks.items() if n > 1]
     mixed = sum(len(pages[cell]) > 1 for cell in compared)
     return (
-        f"Of {len(found)} trainings: {told}. Networks that are compared at one protocol, sparsity "
-        f"and seed ran on different devices in {mixed} of {len(compared)} such comparisons. "
+        f"Of {len(found)} trainings: {told}.{beside} Networks that are compared at one protocol, "
+        f"sparsity and seed ran on different devices in {mixed} of {len(compared)} such "
+        "comparisons. "
         f"{_judged_across_devices()}"
     )
 

@@ -25,7 +25,7 @@ class Table:
 
 
 def machines(found: Sequence[Record]) -> Table:
-    """Each device with its trainings and their time."""
+    """Each device with its records and their time."""
     rows = []
     for device, its in _by(found, lambda record: record.content["provenance"]["device"]):
         where = [record.content["provenance"] for record in its]
@@ -42,10 +42,11 @@ def machines(found: Sequence[Record]) -> Table:
         )
     hours = sum(record.content["provenance"]["seconds"] for record in found) / 3600
     return Table(
-        ("Device", "Trainings", "Hours", "Trained as one", "First", "Last"),
+        ("Device", "Records", "Hours", "Trained as one", "First", "Last"),
         rows,
-        f"{len(found)} trainings took {hours:.2f} hours, testing included. Where several were "
-        "trained as one, each counts its share of the time, so that hours add up.",
+        f"{len(found)} trainings and interpolations took {hours:.2f} hours, testing included. "
+        "Where several were trained as one, each counts its share of the time, so that hours add "
+        "up.",
     )
 
 
@@ -67,9 +68,9 @@ def versions(found: Sequence[Record]) -> Table:
         for which, its in _by(found, used)
     ]
     return Table(
-        ("Device", "Python", "PyTorch", "CUDA", "NumPy", "Trainings"),
+        ("Device", "Python", "PyTorch", "CUDA", "NumPy", "Records"),
         rows,
-        "What the trainings ran on.",
+        "What the trainings and interpolations ran on.",
     )
 
 
@@ -87,7 +88,7 @@ def data_sets(found: Sequence[Record]) -> Table:
         told = ", ".join(splits) if len(splits) <= 3 else f"{splits[0]} and {len(splits) - 1} more"
         rows.append((name, identity[:16], told, train, test, str(len(its))))
     return Table(
-        ("Data set", "Hash of its files", "Split", "Training images", "Test images", "Trainings"),
+        ("Data set", "Hash of its files", "Split", "Training images", "Test images", "Records"),
         rows,
         "A hash is the first 16 digits of what stands in each record; a training stops if its "
         "files have another.",
@@ -112,7 +113,7 @@ def code(found: Sequence[Record]) -> Table:
         first = min(record.content["provenance"]["started"] for record in its)[:10]
         rows.append((identity, str(len(its)), first, told, ", ".join(sorted(commits))))
     return Table(
-        ("Code", "Trainings", "First", "Does today's give the same digits?", "Commits"),
+        ("Code", "Records", "First", "Does today's give the same digits?", "Commits"),
         rows,
         f"Today's code is {today}. An identity is a hash of what the modules that decide numbers "
         "say, comments left out; whether two of them give the same digits is tried by short seeded "
@@ -130,10 +131,10 @@ def missing() -> Table:
         rows.append((name, experiment.notebook, str(asked), str(asked - lacking), str(lacking)))
     total = sum(int(row[-1]) for row in rows)
     return Table(
-        ("Experiment", "Notebook", "Asked for", "Trained", "Missing"),
+        ("Experiment", "Notebook", "Asked for", "Recorded", "Missing"),
         rows,
-        f"{total} of the trainings that the published grid asks for are missing; `sparseconv "
-        "missing` lists them.",
+        f"{total} of the trainings and interpolations that the published grid asks for are "
+        "missing; `sparseconv missing` lists them.",
     )
 
 

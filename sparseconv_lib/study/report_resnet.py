@@ -360,7 +360,10 @@ def sparse_in_short(base: str) -> str:
         }
         if gaps:
             n |= {gap.n for gap in gaps.values()}
-            parts = ", ".join(f"{points(gap)} at p = {p:g}" for p, gap in gaps.items())
+            parts = ", ".join(
+                f"{SAME + ',' if _trained_alike(base, a, b, p) else points(gap)} at p = {p:g}"
+                for p, gap in gaps.items()
+            )
             told.append(f"{question}: {parts}")
     if not told:
         return ""
@@ -386,7 +389,8 @@ def difference_table(base: str) -> str:
             pair = cells.get((a, p, p), {}), cells.get((b, p, p), {})
             shared = pair[0].keys() & pair[1].keys()
             row[f"p = {p:g}"] = (
-                f"{points(paired_difference(*pair))}, n{NO_BREAK}={NO_BREAK}{len(shared)}"
+                f"{SAME if _trained_alike(base, a, b, p) else points(paired_difference(*pair))}, "
+                f"n{NO_BREAK}={NO_BREAK}{len(shared)}"
                 if shared
                 else "not run"
             )
@@ -397,6 +401,23 @@ def difference_table(base: str) -> str:
         "are several seeds. Sparse is SparseConvNet, whose mask every window dilates; kept is "
         f"SparseConvNet-kept. {reduced_in_words(base)}",
     )
+
+
+SAME = "the same training, loss by loss"
+
+
+def _trained_alike(protocol: str, a: str, b: str, p: float) -> bool:
+    """Whether two networks' trainings agree in all they tell, so that no difference is measured.
+
+    Behind ResNet18's first pooling a mask of few missing pixels is full, whatever its rule.
+    """
+    told: dict[str, dict[int, list[float]]] = {a: {}, b: {}}
+    for record in records.load("resnet18", protocol):
+        if record.key.network in told and record.key.sparsity == p:
+            losses = [epoch["loss"] for epoch in record.content["epochs"]]
+            told[record.key.network][record.key.seed] = [*losses, record.accuracy]
+    shared = told[a].keys() & told[b].keys()
+    return bool(shared) and all(told[a][seed] == told[b][seed] for seed in shared)
 
 
 def _cells(protocol: str) -> Mapping[tuple[str, float, float], Mapping[int, float]]:

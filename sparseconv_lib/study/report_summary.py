@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas
 
 from sparseconv_lib.study import records, report, report_depth, report_invariance, tables
+from sparseconv_lib.study.protocol import preset
 from sparseconv_lib.study.transfer import measured
 
 P = report.HEADLINE_SPARSITY
@@ -25,8 +26,26 @@ def in_short() -> str:
     elevation = {(method, sparse, q): seeds for (method, q), seeds in errors.items()}
     fair, few = measured("fair"), f"{1 - sparse:.0%}"
     source = tables.accuracies(records.load("mnist", "as_written"))
+    written = preset("as_written")
+    found = [
+        record
+        for experiment, protocol, p in (
+            ("mnist", "as_written", P),
+            ("invariance", "fair", P),
+            (report_depth.EXPERIMENT, "elevation", sparse),
+        )
+        for record in records.load(experiment, protocol)
+        if record.key.sparsity == p
+    ]
+    where = f" {report.devices(found)}." if found else ""
     columns: list[tuple[str, Cells, float, float]] = [
-        (f"digits, p = {P:g}, trained as the source did: accuracy, %", source, P, P),
+        (
+            f"digits, p = {P:g}, {written.epochs} epochs, batches of {written.batch_size}: "
+            "accuracy, %",
+            source,
+            P,
+            P,
+        ),
         (f"digits, p = {P:g}, equal care: accuracy, %", fair, P, P),
         (f"digits, trained at p = {P:g}, tested whole: accuracy, %", fair, P, 0.0),
         (f"elevation, trained and tested with {few}: error, {unit}", elevation, sparse, sparse),
@@ -49,7 +68,7 @@ def in_short() -> str:
         pandas.DataFrame(rows),
         "What was found, in short: mean ± standard deviation over n seeds; higher accuracies and "
         "lower errors are better. p is the share of missing pixels, in training and test alike "
-        "where one is given.",
+        f"where one is given.{where}",
     )
 
 

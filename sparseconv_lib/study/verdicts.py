@@ -33,7 +33,8 @@ class Verdict:
 
     Each of `cells` holds label, network, sparsity (of training), test_sparsity, source, mean,
     low, high, n and inside, in fractions. For a prediction, low to high is the prediction
-    interval, corrected, and `inside_alone` is read from the uncorrected one. For a difference it
+    interval, corrected, and cut at 0 and 1; `half_width` is that of the interval before the cut,
+    and `inside_alone` is read from the uncorrected one. For a difference it
     is the 1 − 2·alpha interval of the mean, which lies within the bounds just where the test
     shows it; `inside` and `outside` say what was shown. What is not known is None. decisive: which
     of `cells` the reason tells of, or the first that was run; None if none was. Numbers in the
@@ -85,7 +86,9 @@ def _judge_prediction(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
         if len(values) > 1:
             low, high = statistics.prediction_interval(values, 1 - rule.alpha, m)
             alone = statistics.prediction_interval(values, 1 - rule.alpha)
-            row |= {"low": low, "high": high, "inside": _touches(value, slack, low, high)}
+            row |= {"inside": _touches(value, slack, low, high), "half_width": (high - low) / 2}
+            # A normal's interval may pass 0 or 1, which no accuracy does: nothing is lost there.
+            row |= {"low": max(low, 0.0), "high": min(high, 1.0)}
             row["inside_alone"] = _touches(value, slack, *alone)
         rows.append(row)
     if reason := _too_few(rows, rule.minimum_n):
@@ -102,9 +105,9 @@ def _judge_prediction(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
         worst = max(rows, key=lambda r: max(r["low"] - r["source"], r["source"] - r["high"]))
         reason = f"{count}; {_told(worst, 'farthest out')}."
         return Verdict(claim.id, NOT_REPRODUCED, reason, rows, rows.index(worst))
-    widest = max(rows, key=lambda r: r["high"] - r["low"])
+    widest = max(rows, key=lambda r: r["half_width"])
     told = _told(widest, "the widest")
-    if (widest["high"] - widest["low"]) / 2 > rule.widest / 100:
+    if widest["half_width"] > rule.widest / 100:
         reason = f"{count}, but the interval is too wide to tell: {told}."
         return Verdict(claim.id, UNDECIDED, reason, rows, rows.index(widest))
     return Verdict(claim.id, REPRODUCED, f"{count}; {told}.", rows, rows.index(widest))
