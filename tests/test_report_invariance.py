@@ -379,7 +379,7 @@ def test_kinds_of_masks_are_those_of_the_records(recorded):
     # −10 and −1 points on blocks: t(1, 97.5 %) · sd 6.364 / √2 = 57.2
     assert told.endswith(
         " Of networks moved so, SparseConvNet has −5.5 ± 57.2 against ConvNet on blocks; "
-        "+10.0 ± 0.0 against ConvNet on scan lines."
+        "+10.0 ± 0.0 against ConvNet on scan lines. (n = 1.)"
     )
 
 

@@ -1,6 +1,6 @@
 """What the chapter on invariance shows: train x test matrices, regret, and the confounds."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import pandas
 
@@ -118,10 +118,7 @@ def _points_lost(gap: Summary) -> str:
 
 
 def _n_of(cells: Cells) -> str:
-    n = sorted({len(seeds) for seeds in cells.values()})
-    if not n:
-        return "n = 0"
-    return f"n = {n[0]}" if n[0] == n[-1] else f"n = {n[0]} to {n[-1]}"
+    return f"n = {_span({len(seeds) for seeds in cells.values()} or {0})}"
 
 
 def difference_table(against: str, statistics: str = RUNNING, protocol: str = "fair") -> str:
@@ -400,8 +397,7 @@ def statistics_in_words(protocol: str = "fair") -> str:
 
 
 def _seeds_of(gains: dict[str, dict[tuple[float, float], list[float]]]) -> str:
-    n = sorted({len(gap) for gaps in gains.values() for gap in gaps.values()})
-    return f"n = {n[0]}" if n[0] == n[-1] else f"n = {n[0]} to {n[-1]}"
+    return f"n = {_span({len(gap) for gaps in gains.values() for gap in gaps.values()})}"
 
 
 def _of_gains(
@@ -590,7 +586,7 @@ def _sorted(values: Iterable[float]) -> list[float]:
     return sorted(set(values))
 
 
-def _span(values: Sequence[int]) -> str:
+def _span(values: Collection[int]) -> str:
     return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
 
 
@@ -788,7 +784,8 @@ def on_masks(record: Record, kind: str) -> float | None:
 
 def kinds_in_words(sparsity: float = 0.8) -> str:
     """What moving from one way to be missing to another costs each network."""
-    told = []
+    told: list[str] = []
+    n: set[int] = set()
     for network in PAPERS_NETWORKS:
         parts = []
         for kind in ("block", "scan_line"):
@@ -796,6 +793,7 @@ def kinds_in_words(sparsity: float = 0.8) -> str:
             moved = _by_seed("fair", network, sparsity, kind)
             if gap := _difference(moved, own):
                 parts.append(f"{points(gap)} on {KINDS[kind]}")
+                n.add(gap.n)
         if parts:
             told.append(f"{network} {' and '.join(parts)}")
     if not told:
@@ -803,7 +801,7 @@ def kinds_in_words(sparsity: float = 0.8) -> str:
     return (
         f"Trained on single missing pixels at p = {sparsity:g} and tested on another kind, in "
         f"points against the same network trained on that kind, ± half of the 95 % interval: "
-        f"{'; '.join(told)}.{_moved_alike(sparsity)}"
+        f"{'; '.join(told)}.{_moved_alike(sparsity)} (n = {_span(n)}.)"
     )
 
 
