@@ -71,6 +71,14 @@ display(
 )
 
 # %% [markdown]
+# A plain network is told that a missing pixel is 0, which on these digits is
+# nearly always right. On inverted ones it is nearly always wrong, unless
+# something better is filled in:
+
+# %% tags=["remove-input"]
+display(HTML(report.paragraph(report_invariance.fills_in_words())))
+
+# %% [markdown]
 # [](maths.ipynb) says where an effect could come from when training and test
 # share their sparsity. The expectation that Eq. 1 puts right is then a constant
 # factor, which BatchNorm removes as well; what is left are the fluctuations of
@@ -81,13 +89,14 @@ display(
 # ## Does it help at a sparsity that was not trained?
 #
 # The original paper's claim, which the source did not test.
-# [](invariance.ipynb) does, on the source's task, and [](depth.ipynb) on the
-# paper's own.
+# [](invariance.ipynb) does, on the source's task, also where pixels go missing
+# in another way than in training, and [](depth.ipynb) on the paper's own.
 
 # %% tags=["remove-input"]
 for sentence in (
     report_invariance.claim_in_words(),
     report_invariance.far_in_short(),
+    report_invariance.kinds_in_words(),
     report_depth.in_short("elevation"),
     report_depth.in_short("depth_reduced"),
 ):
