@@ -144,7 +144,28 @@ def test_the_regret_is_that_of_the_matrix(recorded):
     assert plain["trained at 0.5"] == "5.0 [5.0, 5.0]"
     told = numbers.plain(report_invariance.invariance_in_words()).replace("\u00a0", " ")
     assert "ConvNet 5.0 [5.0, 5.0]" in told and "SparseConvNet 2.5 [2.5, 2.5]" in told
-    assert "n = 2" in told
+    assert "n = 2" in told and "sought at 0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9 and 0.95)" in told
+
+
+def test_the_regret_of_a_part_of_the_matrix_says_which(recorded):
+    trained = (0.0, 0.5, 0.95)
+    part = [record for record in the_matrix(2) if record.key.sparsity in trained]
+    one_more = [classified(PLAIN, 0.8), classified(SPARSE, 0.3), classified(SPARSE, 0.3, 1)]
+    recorded(*part, *one_more)
+    where = (
+        "sought at 0, 0.5 and 0.95, where every network was trained by as many seeds, not yet at "
+        "0.1, 0.3, 0.7, 0.8 and 0.9, which can only raise it"
+    )
+    told = numbers.plain(report_invariance.invariance_in_words()).replace("\u00a0", " ")
+    assert where in told and "ConvNet 5.0 [5.0, 5.0]" in told and "n = 2" in told
+    told = report_invariance.invariance_in_words(0.1)
+    assert told == "No network has been trained at p = 0.1 yet."
+    table = report_invariance.regret_table()
+    assert where in table
+    rows = {(row["network"], row["BatchNorm's statistics"]): row for row in cells(table)}
+    sparse = rows[SPARSE, "of training"]
+    # Trained at 0.3 the farthest is 0.95: 5 · 0.65 points.
+    assert sparse["trained at 0.3"] == "3.2 [3.2, 3.2]" and sparse["trained at 0.1"] == "not run"
 
 
 def test_far_from_its_training_a_network_is_judged_against_both_dense_ones(recorded):
@@ -259,7 +280,7 @@ def test_the_papers_claim_is_told_with_its_bounds(recorded, monkeypatch):
 
     told = at(0.01)
     assert told.startswith(
-        f"{claim}not reproduced: 1 of the 5 comparisons of its rule lie outside its bounds, most "
+        f"{claim}not reproduced: 1 of the 5 comparisons of its rule lies outside its bounds, most "
         "surely SparseConvNet at p = 0.9 − SparseConvNet at p = 0.5, tested at 0.9: +10.08 points "
         "(90 % interval +"
     )

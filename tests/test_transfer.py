@@ -61,6 +61,25 @@ def test_a_seed_counts_only_where_it_has_every_cell():
     assert transfer.regret(cells, "SparseConvNet", 0.5, SPARSITIES) is None
 
 
+def test_the_worst_is_sought_where_every_network_was_trained():
+    cells = matrix(3) | matrix(3, "SparseConvNet")
+    assert transfer.shared_diagonal(cells) == [0, 0.5, 0.9]
+    del cells["SparseConvNet", 0.9, 0.9][1]  # fewer seeds than the others: not at the cost of n
+    assert transfer.shared_diagonal(cells) == [0, 0.5]
+    del cells["ConvNet", 0.5, 0.9], cells["ConvNet", 0.0, 0.5]  # off the diagonal
+    assert transfer.shared_diagonal(cells) == [0, 0.5]
+    del cells["ConvNet", 0.0, 0.0]
+    assert transfer.shared_diagonal(cells) == [0.5]
+    assert transfer.shared_diagonal({}) == []
+    assert transfer.shared_diagonal({("ConvNet", 0.5, 0.9): {0: 0.5}}) == []
+
+
+def test_over_fewer_test_sparsities_the_regret_is_no_larger():
+    cells = matrix(4)
+    fewer = transfer.regret(cells, "ConvNet", 0.5, (0.5, 0.9))
+    assert fewer.mean <= transfer.regret(cells, "ConvNet", 0.5, SPARSITIES).mean
+
+
 def test_one_seed_has_no_interval():
     got = transfer.regret(matrix(1), "ConvNet", 0.0, SPARSITIES)
     assert np.isnan([got.sd, got.low, got.high]).all()

@@ -37,7 +37,14 @@ from sparseconv_lib.study.statistics import (
     summarise,
 )
 from sparseconv_lib.study.traced import Traced
-from sparseconv_lib.study.transfer import REESTIMATED, RUNNING, Cells, measured, regret
+from sparseconv_lib.study.transfer import (
+    REESTIMATED,
+    RUNNING,
+    Cells,
+    measured,
+    regret,
+    shared_diagonal,
+)
 
 SPARSE = "SparseConvNet"
 STATISTICS = {RUNNING: "of training", REESTIMATED: "re-estimated"}
@@ -167,25 +174,44 @@ def points(summary: Summary | None) -> str:
 def regret_table(protocol: str = "fair") -> str:
     """The regret of each network for each training sparsity, running and re-estimated."""
     found = records.load(transfer.EXPERIMENT, protocol)
-    rows, told = [], False
+    sparsities = shared_diagonal(measured(protocol))
+    if len(sparsities) < 2:  # at the only one nothing is lost
+        return NOT_RUN
+    rows, seeds = [], set()
     for network in NETWORKS:
         for statistics in (RUNNING, REESTIMATED):
             cells = measured(protocol, statistics)
             row = {"network": network, "BatchNorm's statistics": STATISTICS[statistics]}
             for p in TEST_SPARSITIES:
-                summary = regret(cells, network, p, TEST_SPARSITIES)
+                summary = regret(cells, network, p, sparsities)
                 row[f"trained at {p:g}"] = _regret_in_points(summary)
-                told = told or summary is not None
+                seeds |= {summary.n} if summary else set()
             rows.append(row)
-    if not told:  # it takes a network's whole diagonal
-        return NOT_RUN
     return as_html(
         pandas.DataFrame(rows),
         "Regret in points: the most that a training sparsity costs at any test sparsity, against "
-        "the same network trained there. In brackets the 95 % interval, the lower end of "
+        f"the same network trained there; {_sought_over(sparsities)}. In brackets the 95 % "
+        "interval, the lower end of "
         "which allows for not knowing where it is the most; not corrected for their number. "
-        f"{_n_of(measured(protocol))}; protocol {protocol}; {devices(found)}.{note(found)}",
+        f"n = {_span(seeds)}; protocol {protocol}; {devices(found)}.{note(found)}",
     )
+
+
+def _sought_over(sparsities: Sequence[float]) -> str:
+    """At which test sparsities the worst was sought, and what the others could change."""
+    named = _listed(sparsities)
+    lacking = [q for q in TEST_SPARSITIES if q not in sparsities]
+    if not lacking:
+        return f"sought at {named}"
+    return (
+        f"sought at {named}, where every network was trained by as many seeds, not yet at "
+        f"{_listed(lacking)}, which can only raise it"
+    )
+
+
+def _listed(sparsities: Sequence[float]) -> str:
+    *first, last = [f"{q:g}" for q in sparsities]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _regret_in_points(summary: Summary | None) -> str:
@@ -198,25 +224,29 @@ def _regret_in_points(summary: Summary | None) -> str:
 
 def invariance_in_words(trained_at: float = 0.5, protocol: str = "fair") -> str:
     """The chapter's first sentence: how each network's regret compares."""
-    told = []
+    sparsities = shared_diagonal(measured(protocol))
+    if len(sparsities) < 2:
+        return (
+            "Too little of the train × test matrix has been run yet to tell the most that a "
+            "training sparsity costs (its regret, below)."
+        )
+    told, seeds = [], set()
     for statistics in (RUNNING, REESTIMATED):
         cells = measured(protocol, statistics)
-        parts = [
-            f"{network} {_regret_in_points(summary)}"
-            for network in NETWORKS
-            if (summary := regret(cells, network, trained_at, TEST_SPARSITIES))
-        ]
+        parts = []
+        for network in NETWORKS:
+            if summary := regret(cells, network, trained_at, sparsities):
+                parts.append(f"{network} {_regret_in_points(summary)}")
+                seeds.add(summary.n)
         if parts:
             told.append(f"{', '.join(parts)} with statistics {STATISTICS[statistics]}")
     if not told:
-        return (
-            "The train × test matrix is not whole yet, so that the most that a training sparsity "
-            "costs (its regret, below) cannot be told."
-        )
+        return f"No network has been trained at p = {trained_at:g} yet."
     return (
-        f"Trained at p = {trained_at:g} and tested from p = 0 to {TEST_SPARSITIES[-1]:g}, digits "
-        f"cost at the worst test sparsity, in points against the same network trained there: "
-        f"{'; '.join(told)} ({_n_of(measured(protocol))}, 95 % intervals in brackets)."
+        f"Training at p = {trained_at:g} costs at the worst test sparsity, in points against the "
+        f"same network trained there: {'; '.join(told)} "
+        f"(digits, n = {_span(seeds)}, 95 % intervals in brackets; the worst is "
+        f"{_sought_over(sparsities)})."
     )
 
 
@@ -330,8 +360,8 @@ def claim_in_words() -> str:
     if row.word == NOT_REPRODUCED:
         outside = sum(bool(cell["outside"]) for cell in cells)
         return (
-            f"{told}: {outside} of the {len(cells)} comparisons of its rule lie outside its "
-            f"bounds, most surely {ours}."
+            f"{told}: {outside} of the {len(cells)} comparisons of its rule "
+            f"lie{'s' * (outside == 1)} outside its bounds, most surely {ours}."
         )
     return f"{told}; of the {len(cells)} comparisons of its rule the least sure is {ours}."
 

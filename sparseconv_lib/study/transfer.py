@@ -37,6 +37,20 @@ def measured(protocol: str = "fair", statistics: str = RUNNING) -> Cells:
     return cells_of(records.load(EXPERIMENT, protocol), statistics)
 
 
+def shared_diagonal(cells: Mapping[tuple[str, float, float], Mapping[int, float]]) -> list[float]:
+    """The sparsities at which every network was trained and tested, each by as many seeds as any.
+
+    None is among them that fewer seeds have, for a regret is told of the seeds that all have.
+    """
+    networks = {network for network, _, _ in cells}
+    seeds = {
+        q: len(set.intersection(*(set(cells.get((network, q, q), {})) for network in networks)))
+        for _, _, q in cells
+    }
+    most = max(seeds.values(), default=0)
+    return sorted(q for q, n in seeds.items() if n == most > 0)
+
+
 def regret(
     cells: Mapping[tuple[str, float, float], Mapping[int, float]],
     network: str,
