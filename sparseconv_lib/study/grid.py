@@ -245,7 +245,8 @@ EXPERIMENTS: dict[str, Experiment] = {
                 seeds=5,
             ),
             Grid(("depth_reduced",), (*PAPERS_NETWORKS, *BASELINES), (PAPERS_SPARSITY,), seeds=5),
-            Grid(("digits",), PAPERS_NETWORKS, (0.0, *TWO_SPARSITIES), seeds=5),
+            # What "decisions are easier than values" asks of ConvNet, and the layer beside it.
+            Grid(("digits",), PAPERS_NETWORKS, (0.0, *TWO_SPARSITIES), seeds=5, apart=True),
             Grid(("elevation, scaling=unit",), PAPERS_NETWORKS, (PAPERS_SPARSITY,), seeds=5),
         ),
     ),
