@@ -25,13 +25,13 @@
 from IPython.display import HTML, display
 
 from sparseconv_lib.study import (
+    invariance_in_words,
     ladder,
     report,
     report_batch_norm,
     report_caltech,
     report_depth,
     report_forensics,
-    report_invariance,
     report_ladder,
     report_resnet,
     report_summary,
@@ -61,7 +61,7 @@ display(HTML(report.paragraph(report.finding("mnist", "as_written"))))
 # [](invariance.ipynb), and on photographs, of which [](caltech.ipynb) tells:
 
 # %% tags=["remove-input"]
-display(HTML(report.paragraph(report_invariance.fair_in_short())))
+display(HTML(report.paragraph(invariance_in_words.same_sparsity_in_short())))
 display(
     HTML(
         report.paragraph(
@@ -76,7 +76,7 @@ display(
 # something better is filled in:
 
 # %% tags=["remove-input"]
-display(HTML(report.paragraph(report_invariance.fills_in_words())))
+display(HTML(report.paragraph(invariance_in_words.fills())))
 
 # %% [markdown]
 # [](maths.ipynb) says where an effect could come from when training and test
@@ -94,9 +94,10 @@ display(HTML(report.paragraph(report_invariance.fills_in_words())))
 
 # %% tags=["remove-input"]
 for sentence in (
-    report_invariance.claim_in_words(),
-    report_invariance.far_in_short(),
-    report_invariance.kinds_in_words(),
+    invariance_in_words.claim(),
+    invariance_in_words.far_in_short(),
+    invariance_in_words.batch_norm(),
+    invariance_in_words.kinds(),
     report_depth.in_short("elevation"),
     report_depth.in_short("depth_reduced"),
 ):

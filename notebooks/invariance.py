@@ -32,6 +32,7 @@ from IPython.display import HTML, display
 from sparseconv_lib.study import (
     data,
     figures,
+    invariance_in_words,
     records,
     report,
     report_invariance,
@@ -65,27 +66,28 @@ protocol = keys[0].protocol
 # ## What was found
 
 # %% tags=["remove-input", "chapter"]
-for sentence in report_invariance.SENTENCES:
-    display(HTML(report.paragraph(sentence())))
-first = report_invariance.far_in_words(report_invariance.TOLD[:1])
-report.glue("invariance", f"{report_invariance.claim_in_words()} {first}")
+for question, answer in invariance_in_words.FINDINGS.items():
+    display(HTML(report.answered(question, answer())))
+first = invariance_in_words.far(invariance_in_words.TOLD[:1])
+report.glue("invariance", f"{invariance_in_words.claim()} {first}")
 report.glue(
     "equal_care",
-    report_invariance.equal_care_in_words(report.HEADLINE_SPARSITY),
+    invariance_in_words.equal_care(report.HEADLINE_SPARSITY),
 )
 
 # %% [markdown] tags=["chapter"]
 # ## Trained at one sparsity, tested at another
 #
 # One training serves all test sparsities. Networks of one seed see the same
-# masks, and masks nest: what is missing at 0.5 is missing at 0.8. A network
-# that is invariant has rows as good as its diagonal.
+# masks, and masks nest: what is missing at 0.5 is missing at 0.8. In the matrix
+# of an invariant network every cell is as good as the framed one in its column,
+# which was trained where it is tested.
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_invariance.heat_maps()))
 
 # %% tags=["hide-input", "chapter"]
-for other in ("ConvNet", "ConvNet+mask"):
+for other in ("ConvNet", "ConvNet+mask", "SparseConvNet-kept"):
     display(HTML(report_invariance.difference_table(other)))
 
 # %% [markdown] tags=["chapter"]
@@ -102,13 +104,13 @@ display(HTML(report_invariance.regret_table()))
 #
 # BatchNorm's running statistics come from the training sparsity, and need not
 # fit at another. Hence the same networks once more, their weights untouched,
-# with statistics re-estimated on training images at the test sparsity. One
-# expects that to help a plain convolution, whose outputs shrink or grow as p
-# moves, and not a sparse one, since Eq. 1 divides that factor out. What the
-# records show of it:
+# with the mean and variance of every channel re-estimated on 5,000 training
+# images at the test sparsity. One expects that to help a plain convolution,
+# whose outputs shrink or grow as p moves, and not a sparse one, since Eq. 1
+# divides that factor out. What the records show of it:
 
 # %% tags=["remove-input", "chapter"]
-display(HTML(report.paragraph(report_invariance.statistics_in_words())))
+display(HTML(report.paragraph(invariance_in_words.batch_norm())))
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_invariance.gains_table()))
@@ -131,7 +133,7 @@ display(
 # other is to train it at many sparsities at once, each image at its own.
 
 # %% tags=["remove-input", "chapter"]
-display(HTML(report.paragraph(report_invariance.cures_far_in_words())))
+display(HTML(report.paragraph(invariance_in_words.cures_far())))
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_invariance.cures_table()))
@@ -147,7 +149,8 @@ display(HTML(report_invariance.cures_table()))
 # than about the source, rests on it as far as it has been run.
 
 # %% tags=["remove-input", "chapter"]
-display(HTML(report.paragraph(report_invariance.tuning_in_words())))
+display(HTML(report.paragraph(invariance_in_words.tuning())))
+display(HTML(report.paragraph(invariance_in_words.stopping())))
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_invariance.rates_table()))
@@ -157,14 +160,23 @@ display(HTML(report_invariance.rates_table()))
 #
 # The ground of a digit is 0, and a missing pixel is 0: the guess is nearly
 # always right. With dark digits on a bright ground it is nearly always wrong.
-# A sparse convolution does not look at missing pixels, so nothing changes for
-# it but the digits; to a plain one, better guesses can be given.
+# A sparse convolution does not look at missing pixels, so the guess is nothing
+# to it; to a plain one, better guesses can be given.
+
+# %% tags=["remove-input", "chapter"]
+display(HTML(report.paragraph(invariance_in_words.fills())))
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_invariance.fills_table()))
 
 # %% [markdown] tags=["chapter"]
 # ## Other ways to be missing
+#
+# A scanner misses whole lines, an occlusion whole blocks. At one sparsity, as
+# many pixels are missing, in squares of 4 × 4 or in rows.
+
+# %% tags=["remove-input", "chapter"]
+display(HTML(report.paragraph(invariance_in_words.kinds())))
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_invariance.kinds_table()))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparseconv_lib.study import pdf
+from sparseconv_lib.study import pdf, records
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
@@ -120,3 +120,23 @@ def opened(browser):
     for context in contexts:
         context.close()
     assert problems == []
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """A function: these are all the records there are."""
+
+    def install(*found):
+        def load(experiment, protocol=None, folder=None):
+            return [
+                record
+                for record in found
+                if record.key.experiment == experiment and protocol in (None, record.key.protocol)
+            ]
+
+        by_key = {record.key: record for record in found}
+        monkeypatch.setattr(records, "load", load)
+        monkeypatch.setattr(records, "find", lambda key, folder=None: by_key.get(key))
+
+    install()
+    return install

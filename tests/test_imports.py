@@ -91,6 +91,7 @@ STUDY = [
         "report_walk",
         "report_slider",
         "report_invariance",
+        "invariance_in_words",
         "report_depth",
         "report_summary",
         "report_benchmark",

@@ -150,6 +150,7 @@ def test_the_figures_show_what_they_are_given(monkeypatch):
     )
     measured = everything()
     del measured[SETTINGS[3]]
+    measured[SETTINGS[0]][CELLS[0]] = seeds(0.995, 0.01)  # its interval would end beyond 100 %
     report_forensics.settings_figure(measured)
     panels = [axis for figure, _ in drawn for axis in figure.axes]
     assert [
@@ -162,6 +163,8 @@ def test_the_figures_show_what_they_are_given(monkeypatch):
         table, curve = (line.get_ydata()[0] for line in axis.lines[:2])
         assert table == pytest.approx(100 * forensics.table_3()[cell])
         assert curve == pytest.approx(100 * CURVE[cell])
+    bars = [bar for each in panels[0].containers for bar in each.lines[2][0].get_segments()]
+    assert max(top for _, (_, top) in bars) == pytest.approx(100)
     legend = re.findall("</svg>([^<]+)</button>", report_forensics.curve_figure(gap_cells()))
     assert caption(report_forensics.curve_figure(gap_cells())).startswith(
         "Mean accuracies are between 70.8 and 89.3 % at p = 0.9. Test accuracy under as_coded"

@@ -262,8 +262,8 @@ def accuracy_matrices(
             row = "".join(_cell(network, p, q, matrix.get((p, q)), lowest) for q in sparsities)
             rows.append(f'<tr><th scope="row">{p:g}</th>{row}</tr>')
         tables.append(
-            f'<table class="matrix" data-series="{i}"><caption>{html.escape(network)}: trained at '
-            f"(down), tested at (across)</caption><thead><tr><td></td>{head}</tr></thead>"
+            f'<table class="matrix" data-series="{i}"><caption>{html.escape(network)}'
+            f"</caption><thead><tr><td></td>{head}</tr></thead>"
             f"<tbody>{''.join(rows)}</tbody></table>"
         )
     return charts.interactive("".join(tables), "", caption, alt)

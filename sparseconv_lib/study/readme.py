@@ -3,10 +3,10 @@
 import textwrap
 
 from sparseconv_lib.study import (
+    invariance_in_words,
     numbers,
     report,
     report_depth,
-    report_invariance,
 )
 from sparseconv_lib.study.paths import QUICKLY, ROOT
 
@@ -17,10 +17,10 @@ def sentences() -> dict[str, str]:
     """The name of each mark -> what stands behind it today."""
     return {
         "finding": f"**{report.finding('mnist', 'as_written')}** "
-        f"{report_invariance.equal_care_in_words(report.HEADLINE_SPARSITY)}",
-        "invariance": f"{report_invariance.claim_in_words()} "
-        f"{report_invariance.far_in_words(report_invariance.TOLD[:1])} "
-        f"{report_depth.in_words('elevation')}",
+        f"{invariance_in_words.equal_care(report.HEADLINE_SPARSITY)}",
+        "invariance": f"{invariance_in_words.claim()} "
+        f"{invariance_in_words.far(invariance_in_words.TOLD[:1])} "
+        f"{report_depth.in_short('elevation')} {report_depth.control_in_words()}",
         **{
             name: "On one core of a CPU each network takes "
             f"{report.time_in_words(task, 'as_written')}."

@@ -111,13 +111,18 @@ def paragraph(text: str) -> str:
     return f"<p>{_marked_up(html.escape(text))}</p>"
 
 
+def answered(question: str, answer: str) -> str:
+    """The same, with the question that it answers before it."""
+    return f"<p><strong>{html.escape(question)}</strong> {_marked_up(html.escape(answer))}</p>"
+
+
 def percent(accuracy: float) -> str:
     return numbers.number(f"{100 * accuracy:.2f}{NO_BREAK}%", accuracy)
 
 
 def signed(number: float, digits: int) -> str:
     """With its sign, and a minus that is one."""
-    return f"{number:+.{digits}f}".replace("-", "−")
+    return f"{number:+z.{digits}f}".replace("-", "−")
 
 
 def points(difference: Summary | None, digits: int = 1) -> str:

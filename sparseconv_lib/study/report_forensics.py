@@ -150,9 +150,10 @@ def settings_figure(found: Measured) -> str:
                 (cell,) = (
                     c for c in judged[setting].cells if (c.network, c.sparsity) == (network, p)
                 )
+                below, above = cell.mean - cell.low, min(cell.high, 1) - cell.mean
                 axis.errorbar(
-                    i, 100 * cell.mean, 100 * (cell.high - cell.mean), color="#444444", marker="o",
-                    markersize=3.5, linewidth=1.3, capsize=2,
+                    i, 100 * cell.mean, [[100 * below], [100 * above]], color="#444444",
+                    marker="o", markersize=3.5, linewidth=1.3, capsize=2,
                 )  # fmt: skip
             axis.set_title(f"p = {p:g}", fontsize=9)
             axis.set_xticks(range(len(SETTINGS)), labels, rotation=90, fontsize=7)

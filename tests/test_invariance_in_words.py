@@ -1,0 +1,254 @@
+"""The sentences of the chapter on invariance, against numbers worked out by hand."""
+
+import re
+
+import numpy as np
+from invented import PLAIN, SPARSE, classified, score, the_matrix
+from scipy import stats
+from test_report_caltech import cells
+
+from sparseconv_lib.networks import NETWORKS
+from sparseconv_lib.study import invariance_in_words, numbers, report_invariance
+from sparseconv_lib.study.grid import TEST_SPARSITIES, TUNING
+from sparseconv_lib.study.protocol import full_name
+
+
+def told_plainly(text):
+    return numbers.plain(text).replace("\u00a0", " ")
+
+
+def test_the_regret_of_a_part_of_the_matrix_says_which(recorded):
+    trained = (0.0, 0.5, 0.95)
+    part = [record for record in the_matrix(2) if record.key.sparsity in trained]
+    one_more = [classified(PLAIN, 0.8), classified(SPARSE, 0.3), classified(SPARSE, 0.3, 1)]
+    recorded(*part, *one_more)
+    where = (
+        "sought at 0, 0.5 and 0.95, where every network was trained by as many seeds, not yet at "
+        "0.1, 0.3, 0.7, 0.8 and 0.9, which can only raise it"
+    )
+    told = told_plainly(invariance_in_words.at_worst())
+    assert where in told and "ConvNet 5.0 [5.0, 5.0]" in told and "n = 2" in told
+    told = invariance_in_words.at_worst(0.1)
+    assert told == "No network has been trained at p = 0.1 yet."
+    table = report_invariance.regret_table()
+    assert where in table
+    rows = {(row["network"], row["BatchNorm's statistics"]): row for row in cells(table)}
+    sparse = rows[SPARSE, "of training"]
+    # Trained at 0.3 the farthest is 0.95: 5 · 0.65 points.
+    assert sparse["trained at 0.3"] == "3.2 [3.2, 3.2]" and sparse["trained at 0.1"] == "not run"
+
+
+def test_far_from_its_training_a_network_is_judged_against_both_dense_ones(recorded):
+    recorded(*the_matrix(3))
+    told = told_plainly(invariance_in_words.far(((0.8, 0.0),)))
+    assert told.startswith("Trained at p = 0.8 and tested at p = 0: ConvNet ")
+    # By hand, in points: 5 · 0.8 and the seeds' own 0, 0.1 and 0.2; t with 2 degrees is 4.303.
+    mean, half = 5 * 0.8 + 0.1, 4.303 * 0.1 / 3**0.5
+    assert f"In points, SparseConvNet has +{mean:.1f} ± {half:.1f} against ConvNet and " in told
+    assert "n = 3" in told and "trained at p = 0.5" not in told
+    recorded(*the_matrix(1))  # one seed shows nothing
+    told = told_plainly(invariance_in_words.far(((0.8, 0.0),)))
+    assert "SparseConvNet has +4.0 against ConvNet" in told
+    assert not re.search("better|worse|told apart", told)
+
+
+def test_what_a_cure_gives_far_from_training_is_told(recorded):
+    assert invariance_in_words.cures_far() == "No cure has been run yet."
+    recorded(
+        *(classified(PLAIN, 0.8, seed) for seed in range(2)),
+        *(
+            classified(PLAIN, 0.8, seed, protocol=report_invariance.RESCALED, shift=-0.02)
+            for seed in range(2)
+        ),
+    )
+    told = told_plainly(invariance_in_words.cures_far())
+    assert "tested at p = 0, in points" in told and "dividing its input gives −2.0 ± 0.0" in told
+    assert "statistics −1.0 ± 0.0" in told and told.endswith("(n = 2).")  # as `classified` has them
+
+
+def test_the_papers_claim_is_told_with_its_bounds(recorded, monkeypatch):
+    claim = "That SparseConvNet is invariant to the level of sparsity is "
+    assert invariance_in_words.claim() == f"{claim}not yet run."
+    asked = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9)
+
+    def at(shift):
+        def accuracy(p, q, seed):  # trained elsewhere it loses; at 0.9, more than the bound
+            return 0.9 - (p != q) * shift * (10 if q == 0.9 else 1) + (seed * p) / 1000
+
+        recorded(*(
+            classified(SPARSE, p, seed, accuracy={
+                f"{q:g}": accuracy(p, q, seed) for q in TEST_SPARSITIES
+            })
+            for p in asked for seed in range(5)
+        ))  # fmt: skip
+        return told_plainly(invariance_in_words.claim())
+
+    def interval(mean, slope):
+        """By hand: seeds 0 to 4 differ by `slope` thousandths each; t(4, 95 %) is 2.132."""
+        half = 2.132 * 0.1 * abs(slope) * np.std(range(5), ddof=1) / 5**0.5
+        low, high = (f"{x:z.1f}".replace("-", "−") for x in (mean - half, mean + half))
+        return f"{mean:.1f} ({low} to {high})"
+
+    told = at(0.01)
+    assert told.startswith(f"{claim}not reproduced. In points, against itself trained where it is")
+    assert f"trained at p = 0.5, it loses {interval(0.9, -0.5)} at 0, " in told
+    assert f" and {interval(10.08, 0.4)} at 0.9 (90 % intervals in brackets, n = 5)" in told
+    assert told.endswith("; the rule allows 2.")
+    told = at(0.0)
+    assert told.startswith(f"{claim}reproduced. In points, ")
+
+
+def test_tuning_tells_what_the_common_rate_costs_each_network(recorded):
+    scores = {0.003: 0.95, 0.01: 0.97, 0.03: 0.98, 0.1: 0.9}
+    candidates = [
+        {"learning_rate": rate, "epochs": 9, "best_epoch": 6, "held_out_accuracy": score}
+        for rate, score in scores.items()
+    ]
+    recorded(classified(PLAIN, 0.5, 0, TUNING, candidates=candidates))
+    told = told_plainly(invariance_in_words.tuning())
+    assert "ConvNet 95.00 (0.003), 97.00 (0.01), 98.00 (0.03), 90.00 (0.1)" in told
+    assert "(0.01 costs it 1.00 points)" in told and "n = 1" in told
+    candidates[1]["held_out_accuracy"] = 0.99
+    recorded(classified(PLAIN, 0.5, 0, TUNING, candidates=candidates))
+    assert "(0.01 is the best)" in invariance_in_words.tuning()
+    candidates[2]["held_out_accuracy"] = 0.99
+    recorded(classified(PLAIN, 0.5, 0, TUNING, candidates=candidates))
+    assert "(0.01 and 0.03 are the best)" in invariance_in_words.tuning()
+
+
+def test_short_answers_leave_the_numbers_to_the_chapter(recorded):
+    assert invariance_in_words.same_sparsity_in_short() == "The fair protocol has not been run yet."
+    assert invariance_in_words.far_in_short().startswith("No network has been tested far")
+    found = [
+        classified(network, p, seed, shift=shift)
+        for network, shift in ((PLAIN, 0.0), (SPARSE, 0.05), ("ConvNet+mask", -0.05))
+        for p in (0.5, 0.8)
+        for seed in range(3)
+    ]
+    recorded(*found)
+    assert invariance_in_words.same_sparsity_in_short() == (
+        "By single 95 % intervals, against ConvNet, ConvNet+mask is worse at every p; "
+        "SparseConvNet is better at every p. (Tried at p = 0.5 and 0.8; n = 3.)"
+    )
+
+    # Off the diagonal ConvNet+mask loses half as much as ConvNet, which does not make up for it.
+    def every(p):
+        at = [f"{q:g}" for q in TEST_SPARSITIES if q != p]
+        where = f"at {', '.join(at[:-1])} and {at[-1]} and worse nowhere"
+        return f"trained at p = {p}, better than ConvNet {where}, better than ConvNet+mask {where}"
+
+    assert invariance_in_words.far_in_short() == (
+        "At the 7 sparsities that it was not trained at, after Holm’s correction over them (in "
+        f"brackets: only without it), SparseConvNet is shown to be, {every(0.5)}; {every(0.8)}. "
+        "(n = 3.)"
+    )
+
+
+def test_differing_pairs_are_told_by_holms_procedure_and_without():
+    pattern = np.array([-0.4, -0.2, 0.0, 0.2, 0.4])
+    shifts = (0.0, 0.45, 3.0, -0.45, -3.0, 0.1, 0.5)
+    gaps = {q: list(shift + pattern) for q, shift in enumerate(shifts)}
+    single = {q: stats.ttest_1samp(gap, 0.0).pvalue for q, gap in gaps.items()}
+    left = set()
+    for rank, q in enumerate(sorted(single, key=single.__getitem__)):  # step by step
+        if single[q] * (len(gaps) - rank) >= 0.05:
+            break
+        left.add(q)
+    shown = invariance_in_words.shown(gaps)
+    assert shown.tested == len(gaps)
+    for side, sign in enumerate((1, -1)):
+        its = {q for q, gap in gaps.items() if sign * np.mean(gap) > 0 and single[q] < 0.05}
+        assert 0 < len(its & left) < len(its)
+        assert shown.corrected[side] == tuple(sorted(its & left))
+        assert shown.single[side] == tuple(sorted(its - left))
+    nothing = invariance_in_words.shown({0: gaps[0]})
+    assert nothing.corrected == nothing.single == ((), ())
+
+
+def test_what_is_shown_along_a_row_names_its_places(recorded):
+    recorded(*(
+        classified(network, 0.5, seed, accuracy={
+            "0": 0.9 + (network == SPARSE) * (0.02 + seed / 1000),  # sure
+            "0.5": 0.9,
+            "0.8": 0.9 - (network == SPARSE) * (0.01 + seed / 200),  # not after the correction
+            "0.95": 0.9 + (network == SPARSE) * (seed - 1) / 100,
+        })
+        for network in (PLAIN, SPARSE) for seed in range(3)
+    ))  # fmt: skip
+    told = told_plainly(invariance_in_words.far_in_short())
+    assert told == (
+        "At the 3 sparsities that it was not trained at, after Holm’s correction over them (in "
+        "brackets: only without it), SparseConvNet is shown to be, trained at p = 0.5, better than "
+        "ConvNet at 0 and worse nowhere (0.8). (n = 3.)"
+    )
+
+
+def test_what_dilating_is_worth_away_from_training_is_told(recorded):
+    recorded(*the_matrix(3))
+    assert invariance_in_words.KEPT in NETWORKS
+    # The two lose alike.
+    assert (
+        "trained at p = 0.5, from +0.0 ± 0.0 (tested at 0) to +0.0 ± 0.0 points (0), better than "
+        "SparseConvNet-kept nowhere and worse nowhere; trained at p = 0.8, "
+    ) in told_plainly(invariance_in_words.dilation())
+    shifted = [
+        classified(network, 0.5, seed, shift=(network == SPARSE) * (0.01 + seed / 1000))
+        for network in (SPARSE, invariance_in_words.KEPT)
+        for seed in range(3)
+    ]
+    recorded(*shifted)
+    told = told_plainly(invariance_in_words.dilation())
+    half = 4.302653 * 0.1 / 3**0.5
+    assert (
+        f"from +1.1 ± {half:.1f} (tested at " in told and "SparseConvNet-kept at 0, 0.1, " in told
+    )
+
+
+def test_a_network_trained_at_more_sparsities_tells_its_own_regret(recorded):
+    more = [classified(SPARSE, p, seed) for p in (0.0, 0.5, 0.8) for seed in range(2)]
+    recorded(*more, *(classified(PLAIN, p, seed) for p in (0.5, 0.8) for seed in range(2)))
+    told = told_plainly(invariance_in_words.at_worst())
+    assert "ConvNet 3.0 [3.0, 3.0], SparseConvNet 1.5" in told and "sought at 0.5 and 0.8" in told
+    assert told.endswith(
+        " Sought wherever it was trained itself: SparseConvNet’s, 2.5 [2.5, 2.5] at 0, 0.5 and 0.8."
+    )
+
+
+def test_whether_longer_trainings_are_the_better_ones_is_told(recorded):
+    def trained(network, p, seed, epochs, gain):
+        tried = {"learning_rate": 0.01, "epochs": epochs, "best_epoch": 1}
+        return classified(
+            network, p, seed, shift=gain, candidates=[tried | {"held_out_accuracy": 0.9}]
+        )
+
+    lengths, gains = (4, 9, 19), (0.0, 0.03, 0.02)
+    found = [trained(PLAIN, 0.8, s, lengths[s], gains[s]) for s in range(3)]
+    recorded(*found[:2])
+    assert "not been run by three seeds" in invariance_in_words.stopping()
+    recorded(*found)
+    own = [score(PLAIN, 0.8, 0.8, s) + gains[s] for s in range(3)]
+    far = [score(PLAIN, 0.8, 0.0, s) + gains[s] for s in range(3)]
+    there, away = (stats.pearsonr(lengths, scores).statistic for scores in (own, far))
+    assert away > 0.5
+    told = told_plainly(invariance_in_words.stopping())
+    assert "after 4 to 19 epochs" in told and "so that the stop comes early" in told
+    assert f"above 0 in 1 of 1 cases, from +{there:.2f} to +{there:.2f}" in told
+    assert f"tested at p = 0, it is +{away:.2f}: a part of what it loses" in told
+    recorded(*(trained(PLAIN, 0.8, s, lengths[s], -5 * gains[s]) for s in range(3)))
+    told = told_plainly(invariance_in_words.stopping())
+    assert "above 0 in 0 of 1 cases, from −" in told and "early" not in told
+
+
+def test_a_better_guess_that_takes_the_lead_away_is_said(recorded):
+    inverted = full_name("fair, invert=true")
+    nearest = full_name("fair, invert=true, fill_from=nearest")
+    recorded(*(
+        record for seed in range(3) for record in (
+            classified(SPARSE, 0.8, seed, inverted, shift=0.05),
+            classified(PLAIN, 0.8, seed, inverted),
+            classified(PLAIN, 0.8, seed, nearest, shift=0.06),
+        )
+    ))  # fmt: skip
+    told = told_plainly(invariance_in_words.fills())
+    assert told.startswith("Against that guess it wins; against ConvNet given a better one it is")
+    assert "given 0 and −0.9 ± 0.2 given the nearest of them. " in told
