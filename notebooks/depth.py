@@ -99,7 +99,8 @@ report.glue(
 # interpolation between observed pixels, and their average weighted by a
 # Gaussian, whose width is chosen on training maps. A network's result counts
 # only if it beats the nearest pixel. To keep an error is no merit by itself:
-# one map for all does. Every network is trained for as many epochs at one rate;
+# one map for all does. Every network is trained for the same number of epochs,
+# at one rate;
 # there are no held-out maps, so this is not *equal care*.
 
 # %% tags=["remove-input", "chapter"]

@@ -68,7 +68,7 @@ protocol = keys[0].protocol
 # %% tags=["remove-input", "chapter"]
 for question, answer in invariance_in_words.FINDINGS.items():
     display(HTML(report.answered(question, answer())))
-first = invariance_in_words.far(invariance_in_words.TOLD[:1])
+first = invariance_in_words.far(*invariance_in_words.FULLER)
 report.glue("invariance", f"{invariance_in_words.claim()} {first}")
 report.glue(
     "equal_care",
@@ -127,10 +127,11 @@ display(
 )
 
 # %% [markdown] tags=["chapter"]
-# ## Two cheap cures, tried
+# ## Cheap cures, tried
 #
-# The obvious one for a plain network is to divide its input by $1 - p$; the
-# other is to train it at many sparsities at once, each image at its own.
+# The obvious one for a plain network is to divide its input by $1 - p$; another
+# is to train it at many sparsities at once, each image at its own; the third
+# are the statistics re-estimated above.
 
 # %% tags=["remove-input", "chapter"]
 display(HTML(report.paragraph(invariance_in_words.cures_far())))
@@ -144,9 +145,9 @@ display(HTML(report_invariance.cures_table()))
 # Two epochs at one learning rate measure the optimiser as much as the network.
 # The protocol `fair` trains every network until two epochs have brought nothing
 # better on 5,000 held-out training images, uses the weights of the best epoch,
-# and draws new masks in every epoch, at one learning rate that was the best of
-# those tried for the networks below. What this book says about networks, rather
-# than about the source, rests on it as far as it has been run.
+# and draws new masks in every epoch, at one learning rate, than which none was
+# better of those tried for the networks below. What this book says about
+# networks, rather than about the source, rests on it as far as it has been run.
 
 # %% tags=["remove-input", "chapter"]
 display(HTML(report.paragraph(invariance_in_words.tuning())))

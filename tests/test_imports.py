@@ -78,6 +78,8 @@ STUDY = [
         "stepper",
         "figures",
         "report",
+        "wording",
+        "comparisons",
         "run_index",
         "releases",
         "report_provenance",

@@ -34,7 +34,7 @@ def test_a_network_keeps_its_error_only_if_the_interval_says_so():
         "(1.01 ± 0.13 times) and SparseConvNet errs 0.50 ± 0.00 times as much. "
     )
     one = {"ConvNet": ratio(1.0)}  # which shows nothing
-    assert report_depth._moved(one).endswith(" ConvNet errs 1 times as much. ")
+    assert report_depth._moved(one).endswith(" ConvNet errs 1 times as much in one seed. ")
     assert report_depth._moved({}) == ""
 
 
@@ -48,17 +48,34 @@ def test_the_control_says_what_it_shows(recorded):
     def steep(method):  # 10 + 100 q + seed metres
         return [reconstructed(method, 0.95, seed) for seed in range(3)]
 
-    assert report_depth.control_in_words() == "The control has not been run yet."
+    lacking = "The control has not been run by two seeds yet."
+    assert report_depth.control_in_words() == lacking
+    recorded(*flat(SPARSE, 30.0, 1), *steep(PLAIN)[:1], *flat("nearest", 5.0, 1))
+    assert report_depth.control_in_words() == lacking
     recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *flat("nearest", 5.0))
     told = report_depth.control_in_words()
-    assert told.startswith("SparseConvNet keeps its error where plain convolutions do not, so ")
-    assert told.endswith("speaks against a gross fault in the code, and for nothing more.")
+    assert told == (
+        "Asked for elevation, SparseConvNet keeps its error where ConvNet does not, so that "
+        "dividing by the number of observed pixels does there what it is for. But it is not shown "
+        "to beat the nearest observed pixel: that speaks against a gross fault of its code, and "
+        "for nothing more. (n = 3.)"
+    )
     recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *flat("nearest", 50.0))
-    assert report_depth.control_in_words().endswith("does here what it is for.")
+    assert report_depth.control_in_words().endswith("does there what it is for. (n = 3.)")
+    # That ConvNet beats the nearest pixel is no merit of the layer.
+    recorded(*flat(SPARSE, 60.0), *steep(PLAIN), *flat("nearest", 50.0))
+    assert "But it is not shown to beat" in report_depth.control_in_words()
     recorded(*flat(SPARSE, 30.0), *flat(PLAIN, 30.0), *flat("nearest", 50.0))
-    assert "and so does ConvNet: nothing is shown" in report_depth.control_in_words()
+    assert "no plain convolution is shown to lose its own" in report_depth.control_in_words()
     recorded(*steep(SPARSE), *flat(PLAIN, 30.0), *flat("nearest", 5.0))
-    assert "a fault in its code is possible. But" in report_depth.control_in_words()
+    told = report_depth.control_in_words()
+    assert told.endswith("does not keep its error: a fault of its code is likely. (n = 3.)")
+    unsure = flat(SPARSE, 30.0)
+    unsure[0].content["error"]["0.3"] *= 2
+    recorded(*unsure, *steep(PLAIN), *flat("nearest", 5.0))
+    assert "is not ruled out. (n = 3.)" in report_depth.control_in_words()
+    recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *flat("ConvNet+mask", 30.0), *flat("nearest", 5.0))
+    assert "where ConvNet does not" in report_depth.control_in_words()
 
 
 def test_a_small_spread_is_not_shown_as_none():
@@ -141,7 +158,7 @@ def test_a_network_counts_only_where_it_beats_the_nearest_pixel(recorded):
     told = numbers.plain(report_depth.in_words("elevation")).replace("\u00a0", " ")
     assert "90 % observed. The nearest pixel is shown to beat all of them with 100 %. " in told
     # With 5 % observed 105 + seed metres for the nearest pixel, twice that and half of it.
-    assert "± half of the 95 % interval: ConvNet +106 ± 6, ConvNet+mask +106 ± 6, " in told
+    assert "in m, ± half of the 95 % interval: ConvNet +106 ± 6, ConvNet+mask +106 ± 6, " in told
     assert "SparseConvNet −53 ± 3. " in told
 
 

@@ -1,6 +1,6 @@
 """Tables and figures on invariance: train x test matrices, regret, and the confounds."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas
 
@@ -23,13 +23,11 @@ from sparseconv_lib.study.report import (
     devices,
     mark,
     note,
-    signed,
     without_what_lacks,
 )
 from sparseconv_lib.study.statistics import (
     Summary,
     paired,
-    paired_difference,
     summarise,
 )
 from sparseconv_lib.study.traced import Traced
@@ -41,6 +39,7 @@ from sparseconv_lib.study.transfer import (
     regret,
     shared_diagonal,
 )
+from sparseconv_lib.study.wording import difference, percents, points, span
 
 SPARSE = "SparseConvNet"
 STATISTICS = {RUNNING: "of training", REESTIMATED: "re-estimated"}
@@ -156,19 +155,6 @@ def difference_table(against: str, statistics: str = RUNNING, protocol: str = "f
     )
 
 
-def difference(a: dict[int, float], b: dict[int, float]) -> Summary | None:
-    return paired_difference(a, b) if a.keys() & b.keys() else None
-
-
-def points(summary: Summary | None) -> str:
-    """ "+1.2 ± 0.4": a difference in points and half of its 95 % interval."""
-    if summary is None:
-        return "not run"
-    half = "" if summary.n == 1 else f" ± {100 * (summary.high - summary.mean):.1f}"
-    told = f"{signed(100 * summary.mean, 1)}{half}".replace(" ", NO_BREAK)
-    return numbers.number(told, summary, f"{100 * summary.sd:.2f} points")
-
-
 def regret_table(protocol: str = "fair") -> str:
     """The regret of each network for each training sparsity, running and re-estimated."""
     found = records.load(transfer.EXPERIMENT, protocol)
@@ -187,23 +173,22 @@ def regret_table(protocol: str = "fair") -> str:
             rows.append(row)
     return as_html(
         pandas.DataFrame(rows),
-        "Regret in points: the most that a training sparsity costs at any test sparsity, against "
-        f"the same network trained there; {sought_over(sparsities)}. In brackets the 95 % "
-        "interval, the lower end of "
-        "which allows for not knowing where it is the most; not corrected for their number. "
+        "Regret in points: the most that a training sparsity costs at any of the test sparsities "
+        f"{in_a_row([f'{q:g}' for q in sparsities])}, against the same network trained there."
+        f"{not_sought(sparsities)} In brackets the 95 % interval, the lower end of which allows "
+        "for not knowing where it is the most; not corrected for their number. "
         f"n = {span(seeds)}; protocol {protocol}; {devices(found)}.{note(found)}",
     )
 
 
-def sought_over(sparsities: Sequence[float]) -> str:
-    """At which test sparsities the worst was sought, and what the others could change."""
-    named = in_a_row([f"{q:g}" for q in sparsities])
+def not_sought(sparsities: Sequence[float]) -> str:
+    """At which test sparsities of the grid a regret was not sought, and what that can change."""
     lacking = [f"{q:g}" for q in TEST_SPARSITIES if q not in sparsities]
     if not lacking:
-        return f"sought at {named}"
+        return ""
     return (
-        f"sought at {named}, where every network was trained by as many seeds, not yet at "
-        f"{in_a_row(lacking)}, which can only raise it"
+        f" At {in_a_row(lacking)} not every network has been trained by as many seeds yet; that "
+        "can only raise it."
     )
 
 
@@ -295,16 +280,6 @@ def statistics_table(protocol: str = "fair") -> str:
     )
 
 
-def percents(seeds: dict[int, float]) -> str:
-    """ "91.20 ± 0.31", or "not run"."""
-    if not seeds:
-        return "not run"
-    summary = summarise(seeds.values())
-    spread = "" if summary.n == 1 else f" ± {100 * summary.sd:.2f}"
-    told = f"{100 * summary.mean:.2f}{spread}".replace(" ", NO_BREAK)
-    return numbers.number(told, summary, f"{100 * summary.sd:.2f} points")
-
-
 def cures_table() -> str:
     """Cheap cures beside the sparse convolution: accuracy at each test sparsity."""
     rows, found = [], []
@@ -370,9 +345,9 @@ def rates_table(protocol: str = "fair") -> str:
                 )
     return as_html(
         pandas.DataFrame(rows),
-        "What equal care came to: the learning rate, the epochs until nothing had improved on "
-        "held-out training images any more, the epoch whose weights were used, and the accuracy on "
-        f"the test images, trained and tested at p. {devices(found)}.{note(found)}",
+        "What equal care came to: the learning rate, the epochs until two had brought "
+        "nothing better on held-out training images, the epoch whose weights were used, and the "
+        f"accuracy on the test images, trained and tested at p. {devices(found)}.{note(found)}",
     )
 
 
@@ -384,10 +359,6 @@ def chosen(record: Record) -> tuple[float, int, int]:
 
 def _sorted(values: Iterable[float]) -> list[float]:
     return sorted(set(values))
-
-
-def span(values: Collection[int]) -> str:
-    return f"{min(values)}" if min(values) == max(values) else f"{min(values)} to {max(values)}"
 
 
 def fill_protocol(ground: str, fill: str) -> str:
@@ -450,9 +421,8 @@ def kinds_table() -> str:
                 row["n"] = f"{len(some)}{mark(some)}"
                 for other, name in KINDS.items():
                     row[f"tested on {name}"] = percents(
-                        {record.key.seed: score for record in some
-                         if (score := on_masks(record, other)) is not None}
-                    )  # fmt: skip
+                        on_masks_by_seed(protocol, network, p, other)
+                    )
                 rows.append(row)
     if not found:
         return NOT_RUN
@@ -463,6 +433,16 @@ def kinds_table() -> str:
         "missing: one by one, in squares of 4 × 4, or in whole rows as a laser scanner leaves "
         f"them. {devices(found)}.{lacks}{note(found)}",
     )
+
+
+def on_masks_by_seed(protocol: str, network: str, sparsity: float, kind: str) -> dict[int, float]:
+    """Seed -> accuracy at the training sparsity with masks of that kind."""
+    return {
+        record.key.seed: score
+        for record in records.load(transfer.EXPERIMENT, protocol)
+        if (record.key.network, record.key.sparsity) == (network, sparsity)
+        and (score := on_masks(record, kind)) is not None
+    }
 
 
 def on_masks(record: Record, kind: str) -> float | None:

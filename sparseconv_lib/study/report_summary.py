@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas
 
-from sparseconv_lib.study import records, report, report_depth, report_invariance, tables
+from sparseconv_lib.study import records, report, report_depth, tables, wording
 from sparseconv_lib.study.protocol import preset
 from sparseconv_lib.study.transfer import measured
 
@@ -75,7 +75,7 @@ def in_short() -> str:
 def _told(seeds: Mapping[int, float], asked: str) -> str:
     if not seeds:
         return "–"
-    told = report_invariance.percents if asked.endswith("%") else report_depth.errors
+    told = wording.percents if asked.endswith("%") else report_depth.errors
     return told(dict(seeds))
 
 

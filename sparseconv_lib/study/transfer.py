@@ -38,17 +38,22 @@ def measured(protocol: str = "fair", statistics: str = RUNNING) -> Cells:
 
 
 def shared_diagonal(cells: Mapping[tuple[str, float, float], Mapping[int, float]]) -> list[float]:
-    """The sparsities at which every network was trained and tested, each by as many seeds as any.
+    """Two sparsities or more at which every network was trained and tested by the same seeds.
 
-    None is among them that fewer seeds have, for a regret is told of the seeds that all have.
+    Those with the most seeds in common, for a regret is told of the seeds that all of them have;
+    fewer than two if there are no two.
     """
     networks = {network for network, _, _ in cells}
     seeds = {
         q: len(set.intersection(*(set(cells.get((network, q, q), {})) for network in networks)))
         for _, _, q in cells
     }
-    most = max(seeds.values(), default=0)
-    return sorted(q for q, n in seeds.items() if n == most > 0)
+    found: list[float] = []
+    for least in sorted(set(seeds.values()) - {0}, reverse=True):
+        found = sorted(q for q, n in seeds.items() if n >= least)
+        if len(found) > 1:
+            break
+    return found
 
 
 def regret(
@@ -61,7 +66,8 @@ def regret(
     """The regret of training at one sparsity; None unless some seed has every cell that it needs.
 
     Differences are paired by seed; low and high are those of `statistics.largest_mean`. The regret
-    leans upwards, as a maximum over noisy differences, and it cannot be below 0: at q = p it is 0.
+    leans upwards, as a maximum over noisy differences; where p is one of `sparsities` it cannot be
+    below 0, for there it is 0.
     """
     matched = [cells.get((network, q, q), {}) for q in sparsities]
     moved = [cells.get((network, trained_at, q), {}) for q in sparsities]
