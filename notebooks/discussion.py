@@ -124,8 +124,8 @@ for sentence in (
 #   sparsity and with BatchNorm, [](maths.ipynb) leaves little for it to
 #   interfere with; what dilating the mask changes is in [](forensics.ipynb).
 # - *Making a decision is easier than calculating values, so classification is
-#   not sensitive to sparsity.* [](depth.ipynb) is made to ask both of the same
-#   images; as far as it has been run, the answer stands below.
+#   not sensitive to sparsity.* [](depth.ipynb) asks both of the same images;
+#   the answer stands below, and the verdict on it further down.
 # - *Large receptive fields always catch some features.* Not tested yet.
 # - *ResNet18 fails because a block uses its mask twice.* Not where it was seen
 #   to fail: on whole images every mask holds ones, and [](resnet18.ipynb)

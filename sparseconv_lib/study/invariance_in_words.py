@@ -204,7 +204,7 @@ def far_in_short(protocol: str = "fair") -> str:
     )
     begin = _elsewhere({f"{p} {n}": each for p, row in rows.items() for n, each in row.items()})
     seeds = {
-        len(paired(cells[SPARSE, p, p], cells.get((other, p, p), {})))
+        len(paired(cells.get((SPARSE, p, p), {}), cells.get((other, p, p), {})))
         for p, row in rows.items()
         for other in row
     }

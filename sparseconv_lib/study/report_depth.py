@@ -499,6 +499,7 @@ def tasks_in_words(trained_at: float = 0.5) -> str:
     """The same images, convolutions and masks, asked for the pixels: is the layer invariant?"""
     cells, told = measured("digits", trained_at), []
     n: set[int] = set()
+    beside = {trained_at}
     for method in PAPERS_NETWORKS:
         parts = []
         for q in (0.0, *TWO_SPARSITIES, PAPERS_SPARSITY):
@@ -508,6 +509,7 @@ def tasks_in_words(trained_at: float = 0.5) -> str:
                 text = f"{signed(gap.mean, 1)}{half}".replace(" ", NO_BREAK)
                 parts.append(f"{numbers.number(text, gap)} at p = {q:g}")
                 n.add(gap.n)
+                beside.add(q)
         if parts:
             told.append(f"{method} {in_a_row(parts)}")
     if not told:
@@ -517,7 +519,7 @@ def tasks_in_words(trained_at: float = 0.5) -> str:
         f"Asked for every pixel of the same digits, the error of a network trained at "
         f"p = {trained_at:g} minus that of the same network trained where it is tested is, in "
         f"{unit}, ± half of the 95 % interval: {'; '.join(told)} (n = {span(n)}; "
-        f"{devices(_at('digits', trained_at))})."
+        f"{devices([record for p in sorted(beside) for record in _at('digits', p)])})."
     )
 
 
@@ -526,12 +528,11 @@ def skill_in_words() -> str:
     skills, told = skill.retained(), []
     for p in TWO_SPARSITIES:
         parts = [
-            f"{numbers.number(f'{summary.mean:.0%}', summary, f'{100 * summary.sd:.1f} points')} "
-            f"of the skill at {what}"
+            f"{_share(summary)} of the skill at {what}"
             + (
                 ""
                 if summary.n == 1
-                else f" (95 % interval {summary.low:.0%} to {summary.high:.0%})"
+                else f" (95 % interval {100 * summary.low:.0f} to {100 * summary.high:.0f} %)"
             )
             for name, what in ((skill.DECISION, "decisions"), (skill.VALUES, "values"))
             if (seeds := skills.get((name, p, p))) and (summary := summarise(seeds.values()))
@@ -545,6 +546,11 @@ def skill_in_words() -> str:
         f"{skill.NETWORK}, trained and tested at one sparsity, keeps, of what it does better than "
         f"the best constant answer on whole digits: {'; '.join(told)} (n = {span(n)})."
     )
+
+
+def _share(summary: Summary) -> str:
+    told = f"{100 * summary.mean:.0f}{NO_BREAK}%"
+    return numbers.number(told, summary, f"{100 * summary.sd:.1f} points")
 
 
 def run_table(trained: Sequence[Record]) -> str:
