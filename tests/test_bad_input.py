@@ -132,7 +132,7 @@ def accepted(run, injected):
         told = str(error)
     else:
         return True
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert "\n" not in told and told.strip()
     return False
 
@@ -276,7 +276,7 @@ def told(capsys, arguments):
     except SystemExit as stop:  # argparse's
         status = stop.code
     captured = capsys.readouterr()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     lines = captured.err.splitlines()
     while lines and not lines[0].startswith("sparseconv"):  # the usage, which argparse puts first
         lines.pop(0)

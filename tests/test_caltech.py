@@ -592,7 +592,7 @@ def test_a_silent_address_is_given_up_in_time(entries, monkeypatch):
         monkeypatch.setattr(caltech, "URL", address)
         start = time.monotonic()
         refused(entries, address, "timed out", *BOTH_REMEDIES)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 9  # and not the 10 s of ANSWER_SECONDS, or for ever
 
 
 def test_without_pooch_a_download_names_both_remedies(entries, monkeypatch):

@@ -92,9 +92,9 @@ def test_a_worker_that_is_killed_costs_only_the_training_it_was_at(checkout):
         (kernel, worker), (_, other) = hanging(checkout, 2, process)
         assert worker != other
         os.kill(worker, signal.SIGKILL)
-        assert gone([worker, kernel], within=20)
+        assert gone([worker, kernel], within=60)
         checkout.switch("hang-2", on=False)
-        said, errors = process.communicate(timeout=120)
+        said, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
         assert said.splitlines()[0] == f"2 pages to run (8 trainings), on {address}"
         assert said.splitlines()[-1] == "2 published, 0 failed"
@@ -164,7 +164,7 @@ def test_nobody_answers(monkeypatch, tmp_path):
         ):
             pass
         assert "\n" not in str(error.value)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < executors.PATIENCE
 
     async def within_a_loop():  # as in a notebook
         with executors.cluster(f"tcp://127.0.0.1:{free_port()}", tmp_path):

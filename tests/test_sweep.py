@@ -48,7 +48,7 @@ for n, network in enumerate(networks.split(", ")):
         continue
     if (folder / f"hang-{n}").exists():
         (folder / f"hanging-{os.getpid()}-{os.getppid()}").touch()
-        until = time.monotonic() + 60
+        until = time.monotonic() + 600
         while (folder / f"hang-{n}").exists() and time.monotonic() < until:
             time.sleep(0.1)
     if (folder / f"stop-{n}").exists():
@@ -834,25 +834,25 @@ def test_killed_workers_and_killed_sweeps_lose_and_repeat_nothing(checkout):
     with start(checkout, "--workers", "1") as process:
         ((kernel, worker),) = hanging(checkout, 1, process)
         os.kill(worker, signal.SIGKILL)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == 1
         assert re.fullmatch(
             r"sparseconv: a worker died while it ran as_written-p0\.00-seed0\.ipynb, .*run the "
             r"same command again, with fewer --workers\n",
             without_jupyter(errors),
         )
-    assert gone([kernel], within=10)  # lest it train on, beside the next sweep
+    assert gone([kernel], within=60)  # lest it train on, beside the next sweep
     assert len(checkout.log()) == 2 and checkout.files() == []
 
     with start(checkout, "--workers", "2") as process:
         pids = [pid for pair in hanging(checkout, 2, process) for pid in pair]
         process.kill()
-        assert gone(pids, within=10)
+        assert gone(pids, within=60)
     assert len(checkout.log()) == 4 and checkout.files() == []
 
     checkout.switch("hang-2", on=False)
     with start(checkout, "--workers", "2") as process:
-        said, errors = process.communicate(timeout=60)
+        said, errors = process.communicate(timeout=300)
     assert process.returncode == 0 and without_jupyter(errors) == ""
     assert said.splitlines()[0] == "2 pages to run (8 trainings), 2 at a time"
     assert said.splitlines()[-1] == "2 published, 0 failed"
@@ -861,7 +861,7 @@ def test_killed_workers_and_killed_sweeps_lose_and_repeat_nothing(checkout):
 
 def test_two_sweeps_at_once_run_each_page_once(checkout):
     with start(checkout, "--workers", "1") as a, start(checkout, "--workers", "1") as b:
-        told = [process.communicate(timeout=90) for process in (a, b)]
+        told = [process.communicate(timeout=300) for process in (a, b)]
     assert [without_jupyter(errors) for _, errors in told] == ["", ""]
     whole(checkout, BOTH)
 
@@ -873,7 +873,7 @@ from sparseconv_lib.study.processes import end_with_parent
 
 def work(folder):
     Path(folder, f"at-work-{os.getpid()}").touch()
-    time.sleep(60)
+    time.sleep(600)
 
 if __name__ == "__main__":
     spawn = multiprocessing.get_context("spawn")
@@ -894,10 +894,10 @@ def test_workers_end_when_their_parent_is_killed(tmp_path, when):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env) as parent:
         workers = list(map(int, parent.stdout.readline().split()))
         assert len(workers) == 2
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while when == "at work" and len(list(tmp_path.glob("at-work-*"))) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert all(map(alive, workers))
         parent.kill()
-        assert gone(workers, within=20)  # starting takes its time
+        assert gone(workers, within=60)  # starting takes its time
