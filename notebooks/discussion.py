@@ -86,7 +86,7 @@ display(HTML(report.paragraph(invariance_in_words.fills())))
 # for training at one sparsity and testing at another.
 
 # %% [markdown]
-# ## Does it help at a sparsity that was not trained?
+# ## Does it help at another sparsity than that of training?
 #
 # The original paper's claim, which the source did not test.
 # [](invariance.ipynb) does, on the source's task, also where pixels go missing
@@ -95,6 +95,8 @@ display(HTML(report.paragraph(invariance_in_words.fills())))
 # %% tags=["remove-input"]
 for sentence in (
     invariance_in_words.claim(),
+    invariance_in_words.beats(),
+    invariance_in_words.on_average(),
     invariance_in_words.far_in_short(),
     invariance_in_words.batch_norm(),
     invariance_in_words.kinds(),

@@ -94,6 +94,7 @@ STUDY = [
         "report_slider",
         "report_invariance",
         "invariance_in_words",
+        "care_in_words",
         "report_depth",
         "report_summary",
         "report_benchmark",

@@ -6,7 +6,7 @@ from invented import PLAIN, SPARSE, classified, reconstructed, soup
 from test_captions import caption
 from test_report_caltech import cells
 
-from sparseconv_lib.study import numbers, report_depth
+from sparseconv_lib.study import numbers, report_depth, skill
 from sparseconv_lib.study.grid import PAPERS_NETWORKS, TEST_SPARSITIES
 from sparseconv_lib.study.protocol import BASELINES
 from sparseconv_lib.study.statistics import summarise
@@ -55,16 +55,18 @@ def test_the_control_says_what_it_shows(recorded):
     recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *flat("nearest", 5.0))
     told = report_depth.control_in_words()
     assert told == (
-        "Asked for elevation, SparseConvNet keeps its error where ConvNet does not, so that "
-        "dividing by the number of observed pixels does there what it is for. But it is not shown "
-        "to beat the nearest observed pixel: that speaks against a gross fault of its code, and "
-        "for nothing more. (n = 3.)"
+        "The control does not count: SparseConvNet is not shown to beat the nearest observed pixel "
+        "at any density. Asked for elevation, SparseConvNet’s error depends little on how many "
+        "pixels are observed, and that of ConvNet much: that speaks against a gross fault of its "
+        "code, and for nothing more. (n = 3.)"
     )
     recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *flat("nearest", 50.0))
-    assert report_depth.control_in_words().endswith("does there what it is for. (n = 3.)")
+    assert report_depth.control_in_words().endswith(
+        "that of ConvNet much; and it is shown to beat the nearest observed pixel. (n = 3.)"
+    )
     # That ConvNet beats the nearest pixel is no merit of the layer.
     recorded(*flat(SPARSE, 60.0), *steep(PLAIN), *flat("nearest", 50.0))
-    assert "But it is not shown to beat" in report_depth.control_in_words()
+    assert "The control does not count: " in report_depth.control_in_words()
     recorded(*flat(SPARSE, 30.0), *flat(PLAIN, 30.0), *flat("nearest", 50.0))
     assert "no plain convolution is shown to lose its own" in report_depth.control_in_words()
     recorded(*steep(SPARSE), *flat(PLAIN, 30.0), *flat("nearest", 5.0))
@@ -75,7 +77,7 @@ def test_the_control_says_what_it_shows(recorded):
     recorded(*unsure, *steep(PLAIN), *flat("nearest", 5.0))
     assert "is not ruled out. (n = 3.)" in report_depth.control_in_words()
     recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *flat("ConvNet+mask", 30.0), *flat("nearest", 5.0))
-    assert "where ConvNet does not" in report_depth.control_in_words()
+    assert "and that of ConvNet much" in report_depth.control_in_words()
 
 
 def test_a_small_spread_is_not_shown_as_none():
@@ -160,6 +162,9 @@ def test_a_network_counts_only_where_it_beats_the_nearest_pixel(recorded):
     # With 5 % observed 105 + seed metres for the nearest pixel, twice that and half of it.
     assert "in m, ± half of the 95 % interval: ConvNet +106 ± 6, ConvNet+mask +106 ± 6, " in told
     assert "SparseConvNet −53 ± 3. " in told
+    # 52.5 + seed / 2 metres against 210 + 2 seed: t(1, 97.5 %) · sd 1.06 / √2 = 9.5
+    each = "−158 ± 10 against"
+    assert f"SparseConvNet’s error there is {each} ConvNet’s and {each} ConvNet+mask’s. " in told
 
 
 @pytest.mark.parametrize(
@@ -187,6 +192,15 @@ def test_two_tasks_are_compared_in_their_own_scores(recorded):
     assert "in grey levels of 255" in told and "(n = 2; " in told
     told = numbers.plain(report_depth.skill_in_words()).replace("\u00a0", " ")
     assert "of the skill at decisions" in told and "of the skill at values" in told
+    assert "The claim’s rule asks for 10 points at each of 0.5 and 0.8: undecided. (n = 2.)" in told
+    assert "Decisions keep " in told  # by how much: below
+    skills = skill.retained()
+    gaps = [
+        100 * (skills[skill.DECISION, 0.5, 0.5][seed] - skills[skill.VALUES, 0.5, 0.5][seed])
+        for seed in range(2)
+    ]
+    mean, half = np.mean(gaps), 12.706 * np.std(gaps, ddof=1) / 2**0.5
+    assert f"{abs(mean):.1f} ± {half:.1f} points at p = 0.5" in told
 
 
 def test_a_page_of_maps_shows_both_errors(recorded):

@@ -164,6 +164,7 @@ DENSE_NETWORKS = NETWORKS[:2]  # for which it matters what stands where a pixel 
 FILLS = ("value", "mean", "nearest")
 INVERTED = "invert=true"
 TUNING = _changed("fair", "learning_rates=0.003 0.01 0.03 0.1")
+PATIENT = _changed("fair", "patience=5")  # and not 2
 
 
 @dataclass(frozen=True)
@@ -258,6 +259,8 @@ EXPERIMENTS: dict[str, Experiment] = {
             Grid((TUNING,), NETWORKS, (0.5,), seeds=1, apart=True),
             Grid(("fair",), (*NETWORKS[:2], NETWORKS[3]), (0.0, 0.3, 0.7, 0.9), seeds=5),
             Grid(("fair",), NETWORKS, (0.1, PAPERS_SPARSITY), seeds=5),
+            # Does it stop too early? Of its first trainings those that went on were better.
+            Grid((PATIENT,), NETWORKS, TWO_SPARSITIES, seeds=5, apart=True),
             # Two cheap cures: to rescale what is left, and to train at many sparsities.
             Grid((_changed("fair", "mixed_sparsity=true"),), NETWORKS, (PAPERS_SPARSITY,), seeds=5),
             Grid((_changed("fair", "rescale=true"),), NETWORKS[:1], TWO_SPARSITIES, seeds=5),

@@ -5,11 +5,9 @@ Two networks are compared, as a rule, by the mean of their difference over seeds
 correction over them leaves; what it takes away is told in brackets.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
-
-import numpy as np
-from scipy import stats
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import captions, comparisons, ledger, numbers, records, transfer
@@ -21,19 +19,15 @@ from sparseconv_lib.study.grid import (
     PAPERS_NETWORKS,
     PAPERS_SPARSITY,
     TEST_SPARSITIES,
-    TUNING,
     TWO_SPARSITIES,
 )
-from sparseconv_lib.study.protocol import full_name, preset
-from sparseconv_lib.study.records import Record
-from sparseconv_lib.study.report import devices, signed
+from sparseconv_lib.study.protocol import full_name
+from sparseconv_lib.study.report import devices
 from sparseconv_lib.study.report_invariance import (
     KINDS,
     MIXED,
     RESCALED,
     SPARSE,
-    STATISTICS,
-    chosen,
     fill_protocol,
     gains_behind,
     not_sought,
@@ -43,9 +37,8 @@ from sparseconv_lib.study.report_invariance import (
     seeds_of,
     statistics_gains,
 )
-from sparseconv_lib.study.statistics import Summary, paired
-from sparseconv_lib.study.traced import Traced, behind
-from sparseconv_lib.study.transfer import REESTIMATED, RUNNING, Cells, measured, regret
+from sparseconv_lib.study.statistics import Summary, paired, summarise
+from sparseconv_lib.study.transfer import REESTIMATED, Cells, measured, regret
 from sparseconv_lib.study.wording import difference, n_of_gaps, percents, points, span
 
 KEPT = "SparseConvNet-kept"
@@ -56,12 +49,12 @@ HALF = "± half of the 95 % interval"
 
 def claim() -> str:
     """What the rule makes of the paper's claim of invariance, and what it rests on."""
-    (row,) = [row for row in ledger.rows() if row.claim.id == "uhrig-invariance"]
+    row = ledger.row_of("uhrig-invariance")
     losses: dict[float, list[str]] = {}  # trained at -> what that loses elsewhere
     seeds: set[int] = set()
     for contrast, cell in zip(row.claim.contrasts(), row.verdict.cells, strict=True):
         if contrast.subtrahend is not None and cell["n"]:
-            it = f"{_loss(cell)} at {contrast.minuend.test:g}"
+            it = f"{_in_points(cell)} at {contrast.minuend.test:g}"
             losses.setdefault(contrast.subtrahend.train, []).append(it)
             seeds.add(cell["n"])
     if not losses:
@@ -76,25 +69,53 @@ def claim() -> str:
     )
 
 
+def beats() -> str:
+    """What the rule makes of the claim that the layer does better away from its training."""
+    row = ledger.row_of("uhrig-transfers-better")
+    leads: dict[tuple[float, str], list[str]] = {}  # trained at, other network -> its leads
+    seeds: set[int] = set()
+    for contrast, cell in zip(row.claim.contrasts(), row.verdict.cells, strict=True):
+        if contrast.subtrahend is not None and cell["n"]:
+            it = f"{_in_points(cell, sign=True)} at {contrast.minuend.test:g}"
+            key = contrast.minuend.train, contrast.subtrahend.network
+            leads.setdefault(key, []).append(it)
+            seeds.add(cell["n"])
+    if not leads:
+        return (
+            "Whether SparseConvNet beats plain convolutions at a sparsity not met in training has "
+            "not been run yet."
+        )
+    trained = in_a_row(sorted({f"{p:g}" for p, _ in leads}))
+    told = "; ".join(f"over {other} {in_a_row(its)}" for (_, other), its in leads.items())
+    asked = len(row.claim.contrasts())
+    return (
+        "That SparseConvNet beats plain convolutions at a sparsity not met in training, even those "
+        f"that are given the mask, is {row.word}; its rule asks for all {asked}. In points, "
+        f"trained at p = {trained}: {told} "
+        f"({_with_intervals(f'{ledger.level(row.claim)}s in brackets', seeds)})."
+    )
+
+
 def _with_intervals(intervals: str, seeds: Collection[int]) -> str:
     """How intervals are told, where there are any, and of how many seeds."""
     n = f"n = {span(seeds)}"
     return f"{intervals}, {n}" if max(seeds) > 1 else n
 
 
-def _loss(cell: Mapping[str, Any]) -> str:
+def _in_points(cell: Mapping[str, Any], sign: bool = False) -> str:
     """ "9.2 (8.2 to 10.1)", or the mean alone where there is no interval."""
     mean, low, high = (
-        None if cell[name] is None else f"{100 * cell[name]:z.1f}".replace("-", "−")
+        None if cell[name] is None else f"{100 * cell[name]:{'+' * sign}z.1f}".replace("-", "−")
         for name in ("mean", "low", "high")
     )
     told = numbers.number(str(mean), cell["mean"])
     return told if low is None else f"{told} ({low} to {high})"
 
 
-def at_worst(trained_at: float = 0.5, protocol: str = "fair") -> str:
+def at_worst() -> str:
     """How much each network's regret is, where all were trained and where it was."""
-    sparsities = transfer.shared_diagonal(measured(protocol))
+    cells = measured("fair")
+    sparsities = transfer.shared_diagonal(cells)
     if len(sparsities) < 2:
         return (
             "Too little of the train × test matrix has been run yet to tell the most that a "
@@ -102,45 +123,28 @@ def at_worst(trained_at: float = 0.5, protocol: str = "fair") -> str:
         )
     told: list[str] = []
     seeds: set[int] = set()
-    for statistics in (RUNNING, REESTIMATED):
-        cells = measured(protocol, statistics)
+    for p in TWO_SPARSITIES:
         parts = []
         for network in NETWORKS:
-            if summary := regret(cells, network, trained_at, sparsities):
+            if summary := regret(cells, network, p, sparsities):
                 parts.append(f"{network} {regret_in_points(summary)}")
                 seeds.add(summary.n)
         if parts:
-            told.append(f"{', '.join(parts)} with statistics {STATISTICS[statistics]}")
+            told.append(f"trained at p = {p:g}, {', '.join(parts)}")
     if not told:
-        return f"No network has been trained at p = {trained_at:g} yet."
+        either = " or ".join(f"{p:g}" for p in TWO_SPARSITIES)
+        return f"No network has been trained at p = {either} yet."
     return (
-        f"Training at p = {trained_at:g} costs, at the worst of the test sparsities "
+        "The most that a training sparsity costs at any of the test sparsities "
         f"{in_a_row([f'{q:g}' for q in sparsities])}, in points against the same network trained "
         f"there: {'; '.join(told)} ({_with_intervals('95 % intervals in brackets', seeds)})."
-        f"{not_sought(sparsities)}{_at_worst_alone(trained_at, sparsities, protocol)}"
+        f"{not_sought(sparsities)}"
     )
 
 
-def _at_worst_alone(trained_at: float, shared: Sequence[float], protocol: str) -> str:
-    """The regret of networks that were trained at more sparsities than the others."""
-    cells, told = measured(protocol), []
-    for network in NETWORKS:
-        its = {key: seeds for key, seeds in cells.items() if key[0] == network}
-        sparsities = transfer.shared_diagonal(its)
-        if len(sparsities) > len(shared) and (
-            summary := regret(its, network, trained_at, sparsities)
-        ):
-            named = in_a_row([f"{q:g}" for q in sparsities])
-            told.append(
-                f" {network} has, with statistics of training, {regret_in_points(summary)} at the "
-                f"worst of {named} (n = {summary.n})."
-            )
-    return "".join(told)
-
-
-def far(trained_at: float, tested_at: float, protocol: str = "fair") -> str:
+def far(trained_at: float, tested_at: float) -> str:
     """How networks do far from where they were trained."""
-    cells = measured(protocol)
+    cells = measured("fair")
     here = {
         network: seeds
         for network in PAPERS_NETWORKS
@@ -162,7 +166,7 @@ def far(trained_at: float, tested_at: float, protocol: str = "fair") -> str:
     return (
         f"Trained at p = {trained_at:g} and tested at p = {tested_at:g}: {scores}.{told} (Digits, "
         f"equal care for every network; {_with_intervals(how, counts)}; "
-        f"{devices(records_at(protocol, [(trained_at, tested_at)]))}.)"
+        f"{devices(records_at('fair', [(trained_at, tested_at)]))}.)"
     )
 
 
@@ -186,6 +190,33 @@ def along_the_row(
     return found
 
 
+def on_average() -> str:
+    """What the layer is worth over all test sparsities together, by the sparsity of training."""
+    cells, told = measured("fair"), []
+    taken: list[Summary] = []
+    trained: set[float] = set()
+    for other in DENSE_NETWORKS:
+        gaps = {}
+        for p in TEST_SPARSITIES:
+            rows = (transfer.over_the_row(cells, n, p, TEST_SPARSITIES) for n in (SPARSE, other))
+            if gap := difference(*rows):
+                gaps[p] = gap
+        parts = [f"{points(gap)} trained at p = {p:g}" for p, gap in gaps.items()]
+        if parts:
+            told.append(f"against {other} {', '.join(parts)}")
+        taken += gaps.values()
+        trained |= gaps.keys()
+    counts = {gap.n for gap in taken}
+    if not told:
+        return "What the layer is worth over all test sparsities has not been run yet."
+    return (
+        f"Averaged over the {len(TEST_SPARSITIES)} test sparsities, SparseConvNet has, in points, "
+        f"{'; '.join(told)}. (Digits, equal care for every network; an average chosen with most of "
+        f"the records in view; {_with_intervals(f'{HALF}, each by itself', counts)}; "
+        f"{devices(records_at('fair', [(p, p) for p in trained]))}.)"
+    )
+
+
 def _elsewhere(found: Mapping[str, Shown]) -> str:
     return (
         f"At the {comparisons.tested(found)} sparsities that it was not trained at, after Holm’s "
@@ -193,9 +224,9 @@ def _elsewhere(found: Mapping[str, Shown]) -> str:
     )
 
 
-def far_in_short(protocol: str = "fair") -> str:
+def far_in_short() -> str:
     """At which test sparsities the layer is shown to differ from networks without it."""
-    cells = measured(protocol)
+    cells = measured("fair")
     rows = {p: found for p in TWO_SPARSITIES if (found := along_the_row(cells, p))}
     if not rows:
         return "No network has been tested far from where it was trained yet."
@@ -211,9 +242,9 @@ def far_in_short(protocol: str = "fair") -> str:
     return f"{begin}, {told}. (n = {span(seeds)}.)"
 
 
-def dilation(protocol: str = "fair") -> str:
+def dilation() -> str:
     """What dilating the mask is worth away from the training sparsity."""
-    cells = measured(protocol)
+    cells = measured("fair")
     extremes, rows, seeds = [], [], set()
     for p in TWO_SPARSITIES:
         gaps = {
@@ -238,7 +269,7 @@ def dilation(protocol: str = "fair") -> str:
         f"sparsities that it was not trained at: {'; '.join(extremes)}. After Holm’s correction "
         f"over them (in brackets: only without it) it is shown to be, {'; '.join(rows)}. (The "
         f"least and the most are picked, with single intervals; {HALF}, n = {span(seeds)}; "
-        f"{devices(records_at(protocol, [(p, p) for p in TWO_SPARSITIES]))}.)"
+        f"{devices(records_at('fair', [(p, p) for p in TWO_SPARSITIES]))}.)"
     )
 
 
@@ -255,63 +286,62 @@ def equal_care(p: float) -> str:
     told = ", ".join(f"{network} {points(gap)}" for network, gap in gaps.items())
     return (
         "With equal care for every network, each trained until two epochs bring nothing better on "
-        f"held-out images, the differences from ConvNet are, in points: {told} "
+        "held-out images, which chance can bring about early, the differences from ConvNet are, in "
+        f"points: {told} "
         f"({_with_intervals(HALF, {gap.n for gap in gaps.values()})}; "
         f"{devices(records_at('fair', [(p, p)]))})."
     )
 
 
-def batch_norm(protocol: str = "fair") -> str:
+def batch_norm() -> str:
     """Whether stale statistics are why networks fail away from their training, and what is left."""
-    gains = statistics_gains(protocol)
+    gains = statistics_gains()
     if not gains:
         return "What re-estimating BatchNorm’s statistics gives has not been run by two seeds yet."
-    found = {network: comparisons.shown(gaps) for network, gaps in gains.items()}
-    told = [
-        f"{network} better in {_count(each.above, each.above_uncorrected)} and worse in "
-        f"{_count(each.below, each.below_uncorrected)}"
-        for network, each in found.items()
-    ]
-    number = len(next(iter(gains.values())))
-    again = measured(protocol, REESTIMATED)
+    together = comparisons.shown(
+        {(network, *cell): gap for network, its in gains.items() for cell, gap in its.items()}
+    )
+    alone = "; ".join(
+        f"{network} better in {_alone(network, together.above, together.above_uncorrected)} and "
+        f"worse in {_alone(network, together.below, together.below_uncorrected)}"
+        for network in gains
+    )
+    (p, q), again = FULLER, measured("fair", REESTIMATED)
+    there = ", ".join(
+        f"{network} {points(summarise(its[p, q]))}"
+        for network, its in gains.items()
+        if (p, q) in its
+    )
     left = {p: row for p in TWO_SPARSITIES if (row := along_the_row(again, p))}
     rest = "; ".join(f"trained at p = {p:g}, {comparisons.where(row)}" for p, row in left.items())
     return (
-        f"{_stale(found)} Of the {number} cells off the diagonal that all networks have, "
-        "re-estimated statistics make, after Holm’s correction over them (in brackets: only "
-        f"without it), {'; '.join(told)}."
+        f"Of {together.tested} cells off the diagonal, {len(next(iter(gains.values())))} for each "
+        "network, re-estimated statistics are shown, after Holm’s correction over all of them, to "
+        f"help {_cells(together.above)} and to harm {_cells(together.below)}. By tests of single "
+        f"cells: {alone}."
+        + (f" Trained at {p:g} and tested at {q:g} they give, in points, {there}." if there else "")
         + (
             " With them SparseConvNet is shown to be, after the correction over the test "
-            f"sparsities, {rest}."
+            f"sparsities (in brackets: only without it), {rest}."
             if rest
             else ""
         )
-        + f" ({seeds_of(gains)}; {devices(gains_behind(gains, protocol))}.)"
+        + f" ({HALF}, {seeds_of(gains)}; {devices(gains_behind(gains))}.)"
     )
 
 
-def _stale(found: Mapping[str, Shown]) -> str:
-    """What re-estimated statistics show of the networks that do not divide by the observed."""
-    dense = [network for network in DENSE_NETWORKS if network in found]
-    helped = [network for network in dense if found[network].above]
-    harmed = [network for network in dense if found[network].below]
-    if helped and harmed:
-        return "Re-estimated statistics help plain convolutions in some cells and harm in others."
-    if harmed:
-        return f"Re-estimated statistics are shown to harm {in_a_row(harmed)}."
-    if helped:
-        return (
-            f"Stale statistics are shown to be a reason why {in_a_row(helped)} "
-            f"{'do' if len(helped) > 1 else 'does'} worse away from training."
-        )
-    return (
-        "Stale statistics are not shown to be a reason why plain convolutions do worse away from "
-        "their training."
-    )
+def _cells(cells: Sequence[tuple[str, float, float]]) -> str:
+    """ "ConvNet trained at 0 and tested at 0.7 and 0.8", or "none"."""
+    rows: dict[tuple[str, float], list[str]] = {}
+    for network, p, q in cells:
+        rows.setdefault((network, p), []).append(f"{q:g}")
+    told = [f"{n} trained at {p:g} and tested at {in_a_row(qs)}" for (n, p), qs in rows.items()]
+    return "; ".join(told) or "none"
 
 
-def _count(corrected: Sequence[object], uncorrected: Sequence[object]) -> str:
-    return f"{len(corrected) or 'none'}" + (f" ({len(uncorrected)})" if uncorrected else "")
+def _alone(network: str, *cells: Sequence[tuple[str, float, float]]) -> str:
+    """In how many cells of a network something is shown."""
+    return str(sum(cell[0] == network for its in cells for cell in its) or "none")
 
 
 def cures_far(p: float = FULLER[0], q: float = FULLER[1]) -> str:
@@ -347,139 +377,65 @@ def cures_far(p: float = FULLER[0], q: float = FULLER[1]) -> str:
 
 def mixed() -> str:
     """Whether training at many sparsities makes the layer needless, and what that costs."""
-    cells, own = measured(MIXED), measured("fair")
-    told: list[str] = []
-    taken: list[Summary] = []
-    for other in DENSE_NETWORKS:
-        gaps = {
-            q: gap
-            for q in (0.0, *TWO_SPARSITIES, PAPERS_SPARSITY)
-            if (
-                gap := difference(
-                    cells.get((SPARSE, PAPERS_SPARSITY, q), {}),
-                    cells.get((other, PAPERS_SPARSITY, q), {}),
-                )
-            )
-        }
-        taken += gaps.values()
-        if gaps:
-            parts = [f"{points(gap)} at {q:g}" for q, gap in gaps.items()]
-            told.append(f"against {other} {in_a_row(parts)}")
+    cells, own, q = measured(MIXED), measured("fair"), TWO_SPARSITIES[-1]
+    ends = (0.0, *TWO_SPARSITIES, PAPERS_SPARSITY)
+
+    def trained_at_all(network: str, tested_at: float) -> dict[int, float]:
+        return cells.get((network, PAPERS_SPARSITY, tested_at), {})
+
+    replacing = {
+        other: _present({
+            at: difference(trained_at_all(other, at), own.get((SPARSE, q, at), {})) for at in ends
+        })
+        for other in DENSE_NETWORKS
+    }  # fmt: skip
+    alike = {
+        other: _present({
+            at: difference(trained_at_all(SPARSE, at), trained_at_all(other, at)) for at in ends
+        })
+        for other in DENSE_NETWORKS
+    }  # fmt: skip
+    price = _present(
+        {n: difference(trained_at_all(n, q), own.get((n, q, q), {})) for n in NETWORKS}
+    )
+    told = []
+    if any(replacing.values()):
+        its = [f"{other} {_at(gaps)}" for other, gaps in replacing.items() if gaps]
+        told.append(
+            "A plain network trained at all sparsities at once has against a "
+            f"SparseConvNet trained at p = {q:g} alone: {'; '.join(its)}."
+        )
+    if any(alike.values()):
+        its = [f"{_at(gaps)} against {other}" for other, gaps in alike.items() if gaps]
+        told.append(f"Trained at all of them itself, SparseConvNet has {'; '.join(its)}.")
+    if price:
+        its = [f"{network} {points(gap)}" for network, gap in price.items()]
+        told.append(
+            f"Tested at p = {q:g} it gives, over a network’s own training there, {', '.join(its)}."
+        )
     if not told:
         return "Training at mixed sparsities has not been run yet."
-    q = TWO_SPARSITIES[-1]
-    price = {
-        network: gap
-        for network in NETWORKS
-        if (
-            gap := difference(
-                cells.get((network, PAPERS_SPARSITY, q), {}), own.get((network, q, q), {})
-            )
-        )
-    }
-    taken += price.values()
-    trained = records.load(transfer.EXPERIMENT, MIXED)
-    beside = ""
-    if price:
-        parts = [f"{network} {points(gap)}" for network, gap in price.items()]
-        beside = f" Beside training at p = {q:g} alone, that gives there: {', '.join(parts)}."
-        trained = [*trained, *records_at("fair", [(q, q)])]
+    taken = [gap for by in (*replacing.values(), *alike.values(), price) for gap in by.values()]
+    found = [*records.load(transfer.EXPERIMENT, MIXED), *records_at("fair", [(q, q)])]
     return (
-        f"Trained at all sparsities at once, SparseConvNet has, in points, {'; '.join(told)}."
-        f"{beside} ({_with_intervals(HALF, {gap.n for gap in taken})}; {devices(trained)}.)"
+        f"{' '.join(told)} (In points; {_with_intervals(HALF, {gap.n for gap in taken})}; "
+        f"{devices(found)}.)"
     )
 
 
-def tuning() -> str:
-    """Whether the one learning rate of `fair` is a good one for every network."""
-    (rate,), told = preset("fair", "invariance").learning_rates, []
-    tuned = records.load(transfer.EXPERIMENT, TUNING)
-    for record in tuned:
-        scores = {
-            each["learning_rate"]: each["held_out_accuracy"]
-            for each in record.content["candidates"]
-        }
-        listed = ", ".join(
-            f"{numbers.of_trainings(f'{100 * score:.2f}', [record.key])} ({r:g})"
-            for r, score in sorted(scores.items())
-        )
-        best = [f"{r:g}" for r, score in sorted(scores.items()) if score == max(scores.values())]
-        if lost := max(scores.values()) - scores[rate]:
-            listed += f" ({rate:g} costs it {100 * lost:.2f} points)"
-        else:
-            listed += f" ({in_a_row(best)} {'are' if len(best) > 1 else 'is'} the best)"
-        told.append(f"{record.key.network} {listed}")
-    if not told:
-        return "Whether that rate is a good one for every network has not been run yet."
-    return (
-        "Held-out accuracy in per cent by learning rate, each trained until two epochs brought "
-        f"nothing better, at p = {tuned[0].key.sparsity:g}, seed 0, n = 1: {'; '.join(told)}. A "
-        f"tenth of a point is {tuned[0].protocol.held_out // 1000} of the "
-        f"{tuned[0].protocol.held_out:,} held-out images, so that near rates are not told apart. "
-        f"({devices(tuned)}.)"
-    )
+def _present(gaps: Mapping[Any, Summary | None]) -> dict[Any, Summary]:
+    """Those differences that there are."""
+    return {key: gap for key, gap in gaps.items() if gap}
 
 
-def stopping(protocol: str = "fair") -> str:
-    """How long trainings went on, and whether those that did were better for it."""
-    found = records.load(transfer.EXPERIMENT, protocol)
-    cells: dict[tuple[str, float], list[Record]] = {}
-    for record in found:
-        cells.setdefault((record.key.network, record.key.sparsity), []).append(record)
-    rs = {key: r for key, its in cells.items() if (r := _longer_is_better(its)) is not None}
-    if not rs:
-        return "Whether longer trainings are better has not been run by three seeds yet."
-    above = sum(r > 0 for r in rs.values())
-    early = (
-        ", as it would be if the stop came early and by chance"
-        if len(rs) >= 6 and above > 0.75 * len(rs)
-        else ""
-    )
-    p, q = FULLER
-    plain = cells.get(("ConvNet", p), [])
-    moved = _longer_is_better(plain, q)
-    there = (
-        f" For ConvNet, trained at p = {p:g} and tested at p = {q:g}, it is {_of_r(moved)} "
-        f"(two-sided p-value {_p_of_r(moved, len(plain)):.2f}, n = {len(plain)})."
-        if moved is not None
-        else ""
-    )
-    return (
-        f"Trainings ended after {span([chosen(record)[1] for record in found])} epochs. Over the "
-        "seeds of a network and sparsity, the correlation of epochs and accuracy where they were "
-        f"trained is above 0 in {above} of {len(rs)} cases, from {_of_r(min(rs.values()))} to "
-        f"{_of_r(max(rs.values()))}{early} (n = {span({len(cells[key]) for key in rs})} each; "
-        f"{devices(found)}).{there}"
-    )
+def _at(gaps: Mapping[float, Summary]) -> str:
+    """ "+1.7 ± 0.8 at 0 and −2.4 ± 1.5 at 0.8": by test sparsity."""
+    return in_a_row([f"{points(gap)} at {q:g}" for q, gap in gaps.items()])
 
 
-def _longer_is_better(found: Sequence[Record], tested_at: float | None = None) -> Traced | None:
-    """Pearson's r over seeds of epochs and accuracy, by default where they were trained.
-
-    None for fewer than three seeds, or where one of the two does not vary.
-    """
-    epochs = np.array([chosen(record)[1] for record in found], dtype=float)
-    scores = [
-        record.accuracy if tested_at is None else record.accuracy_at(tested_at) for record in found
-    ]
-    if len(found) < 3 or not epochs.std() or not np.std(scores):
-        return None
-    return Traced(float(np.corrcoef(epochs, scores)[0, 1]), behind(scores))
-
-
-def _p_of_r(r: float, n: int) -> float:
-    """The two-sided p-value of a correlation over n pairs (Student's t with n − 2 degrees)."""
-    t = abs(r) * np.sqrt((n - 2) / max(1 - r**2, 1e-12))
-    return float(2 * stats.t.sf(t, n - 2))
-
-
-def _of_r(r: Traced) -> str:
-    return numbers.number(signed(r, 2), r)
-
-
-def same_sparsity(protocol: str = "fair") -> str:
+def same_sparsity() -> str:
     """Trained and tested at one sparsity with equal care: does the layer help?"""
-    gaps = _gaps_along_the_diagonal(protocol)
+    gaps = _gaps_along_the_diagonal()
     told = [
         f"{network} {', '.join(f'{points(gap)} (p = {p:g})' for p, gap in by.items())}"
         for network, by in gaps.items()
@@ -488,15 +444,23 @@ def same_sparsity(protocol: str = "fair") -> str:
     if not told:
         return "ConvNet and another network have not both been trained with equal care yet."
     seeds = {gap.n for by in gaps.values() for gap in by.values()}
+    cells = measured("fair")
+    beside = [
+        f"{points(gap)} (p = {p:g})"
+        for p in TEST_SPARSITIES
+        if (gap := _gap_at(cells, SPARSE, p, "ConvNet+mask"))
+    ]
+    if beside:
+        told.append(f"and against ConvNet+mask SparseConvNet {', '.join(beside)}")
     return (
         "With equal care for every network, trained and tested at one sparsity, in points against "
         f"ConvNet: {'; '.join(told)} ({_with_intervals(HALF, seeds)})."
     )
 
 
-def same_sparsity_in_short(protocol: str = "fair") -> str:
+def same_sparsity_in_short() -> str:
     """The same without its numbers: at which sparsities a network is told apart from ConvNet."""
-    gaps = _gaps_along_the_diagonal(protocol)
+    gaps = _gaps_along_the_diagonal()
     tried = sorted({p for by in gaps.values() for p in by})
     if not tried:
         return "ConvNet and another network have not both been trained with equal care yet."
@@ -507,18 +471,29 @@ def same_sparsity_in_short(protocol: str = "fair") -> str:
     )
 
 
-def _gaps_along_the_diagonal(protocol: str) -> dict[str, dict[float, Summary]]:
+def _gaps_along_the_diagonal() -> dict[str, dict[float, Summary]]:
     """Network -> sparsity of training and test -> what it has over ConvNet."""
-    cells = measured(protocol)
+    cells = measured("fair")
     return {
         network: {p: gap for p in TEST_SPARSITIES if (gap := _gap_at(cells, network, p))}
         for network in NETWORKS[1:]
     }
 
 
-def _gap_at(cells: Cells, network: str, p: float) -> Summary | None:
-    """A network against ConvNet, both trained and tested at p."""
-    return difference(cells.get((network, p, p), {}), cells.get(("ConvNet", p, p), {}))
+def _gap_at(cells: Cells, network: str, p: float, other: str = "ConvNet") -> Summary | None:
+    """A network against another, both trained and tested at p."""
+    return difference(cells.get((network, p, p), {}), cells.get((other, p, p), {}))
+
+
+def _mixed_over_sparse(p: float) -> dict[str, dict[float, Summary]]:
+    """Dense network -> test sparsity -> what it has, trained at all, over a SparseConvNet of p."""
+    cells, own = measured(MIXED), measured("fair")
+    found: dict[str, dict[float, Summary]] = {}
+    for other, q in itertools.product(DENSE_NETWORKS, (0.0, *TWO_SPARSITIES, PAPERS_SPARSITY)):
+        mixed_there = cells.get((other, PAPERS_SPARSITY, q), {})
+        if gap := difference(mixed_there, own.get((SPARSE, p, q), {})):
+            found.setdefault(other, {})[q] = gap
+    return found
 
 
 FILLED = {"value": "0", "mean": "the mean of the observed pixels", "nearest": "the nearest of them"}
@@ -526,53 +501,73 @@ FILLED = {"value": "0", "mean": "the mean of the observed pixels", "nearest": "t
 
 def fills() -> str:
     """Whether SparseConvNet wins where 0 is a bad guess, and against a better fill."""
-    p, told, seeds = TWO_SPARSITIES[-1], [], set()
+    p, told = TWO_SPARSITIES[-1], []
+    taken: list[Summary] = []
     for q, begin in (
-        (p, f"Trained and tested at p = {p:g}, SparseConvNet has against ConvNet, in points, "),
+        (p, f"Trained and tested at p = {p:g}, SparseConvNet has, in points, "),
         (PAPERS_SPARSITY, f"Trained there and tested at p = {PAPERS_SPARSITY:g}: "),
     ):
         grounds = []
         for ground, name in (("as they are", "digits as they are"), ("inverted", "inverted ones")):
-            gaps = _over_fills(ground, p, q)
-            seeds |= {gap.n for gap in gaps.values()}
-            if gaps:
+            others = []
+            for other in DENSE_NETWORKS:
+                gaps = _over_fills(ground, p, q, other)
+                if other != "ConvNet":  # the rest is in the table
+                    gaps = {fill: gap for fill, gap in gaps.items() if fill == "value"}
                 parts = [f"{points(gap)} given {FILLED[fill]}" for fill, gap in gaps.items()]
-                grounds.append(f"on {name} {in_a_row(parts)}")
+                if parts:
+                    others.append(f"against {other} {in_a_row(parts)}")
+                taken += gaps.values()
+            if others:
+                grounds.append(f"on {name} {', '.join(others)}")
         if grounds:
             told.append(f"{begin}{'; '.join(grounds)}.")
     if not told:
         return "What the fill is worth has not been run yet."
     return (
-        f"{_better_guess(p)}{' '.join(told)} (What ConvNet is given stands for a missing pixel; "
-        f"{_with_intervals(HALF, seeds)}.)"
+        f"{_better_guess(p)}{' '.join(told)} (What the other is given stands for a missing pixel; "
+        f"{_with_intervals(HALF, {gap.n for gap in taken})}.)"
     )
 
 
 def _better_guess(p: float) -> str:
-    """What a better guess than 0 makes of the layer's lead on inverted digits; "" if it has none.
+    """What is left of the layer's lead on inverted digits where the other has more to go by.
 
-    By single intervals.
+    By single intervals; "" where there is no such lead, or nothing to hold against it.
     """
-    own, far = (_over_fills("inverted", p, q) for q in (p, PAPERS_SPARSITY))
-    bad = own.pop("value", None)
-    if bad is None or not own or not bad.low > 0 or any(gap.low > 0 for gap in own.values()):
+    bad, leads = _leads(p, p)
+    if bad is None or not leads or not bad.low > 0 or any(gap.low > 0 for gap in leads.values()):
         return ""
-    far.pop("value", None)
-    worse = far and all(gap.high < 0 for gap in far.values())
-    lost = f", and tested at p = {PAPERS_SPARSITY:g} it is worse" if worse else ""
+    _, far_leads = _leads(p, PAPERS_SPARSITY)
+    worse = [other for other, gap in far_leads.items() if gap.high < 0]
+    lost = (
+        f"; tested at p = {PAPERS_SPARSITY:g} it is worse than {in_a_row(worse)}" if worse else ""
+    )
+    several = "any of " * (len(leads) > 1)
     return (
-        f"On inverted digits SparseConvNet, trained at p = {p:g}, is better than ConvNet that is "
-        f"given 0; than ConvNet that is given a better guess it is not shown to be{lost}. "
+        f"On inverted digits SparseConvNet, trained at p = {p:g}, is better than ConvNet given 0, "
+        f"and not shown to be better than {several}{in_a_row(list(leads))}{lost} (by single "
+        "intervals). "
     )
 
 
-def _over_fills(ground: str, trained_at: float, tested_at: float) -> dict[str, Summary]:
-    """Fill -> SparseConvNet minus a ConvNet that is given it."""
+def _leads(p: float, q: float) -> tuple[Summary | None, dict[str, Summary]]:
+    """On inverted digits: the layer's lead over a ConvNet given 0, and over those given more."""
+    plain = _over_fills("inverted", p, q, "ConvNet")
+    bad = plain.pop("value", None)
+    leads = {f"ConvNet given {FILLED[fill]}": gap for fill, gap in plain.items()}
+    if mask := _over_fills("inverted", p, q, "ConvNet+mask").get("value"):
+        leads["ConvNet+mask given 0"] = mask
+    return bad, leads
+
+
+def _over_fills(ground: str, trained_at: float, tested_at: float, other: str) -> dict[str, Summary]:
+    """Fill -> SparseConvNet minus another network that is given it."""
     sparse = measured(fill_protocol(ground, "value")).get((SPARSE, trained_at, tested_at), {})
     gaps = {}
     for fill in FILLS:
-        plain = measured(fill_protocol(ground, fill)).get(("ConvNet", trained_at, tested_at), {})
-        if gap := difference(sparse, plain):
+        dense = measured(fill_protocol(ground, fill)).get((other, trained_at, tested_at), {})
+        if gap := difference(sparse, dense):
             gaps[fill] = gap
     return gaps
 
@@ -607,7 +602,26 @@ def kinds(sparsity: float = 0.8) -> str:
     taken = [gap for by in (costs, untrained, trained) for its in by.values()
              for gap in its.values()]  # fmt: skip
     intervals = _with_intervals(HALF, {gap.n for gap in taken})
-    return f"{' '.join(told)} (In points; {intervals}.)"
+    return f"{_on_another_kind(untrained)}{' '.join(told)} (In points; {intervals}.)"
+
+
+def _on_another_kind(leads: Mapping[str, Mapping[str, Summary]]) -> str:
+    """How the layer stands on kinds that it was not trained on, where they agree; else "".
+
+    leads: other network -> kind of mask -> what SparseConvNet has over it. By single intervals.
+    """
+    told = []
+    for other, its in leads.items():
+        signs = {(gap.low > 0) - (gap.high < 0) for gap in its.values() if gap.n > 1}
+        words = {1: "better than", 0: "not told apart from", -1: "worse than"}
+        if len(signs) == 1:
+            told.append(f"{words[signs.pop()]} {other}")
+    if not told:
+        return ""
+    return (
+        f"Tested on a kind that it was not trained on, SparseConvNet is {in_a_row(told)} (by "
+        "single intervals). "
+    )
 
 
 def _on_kinds(gaps: Mapping[str, Mapping[str, Summary]], before: str = "") -> str:
@@ -661,6 +675,29 @@ def _kinds_so_far(sparsity: float) -> str:
     )
 
 
+def photographs() -> str:
+    """The same question on Caltech-101: the cells that are told first, of digits as well."""
+    cells, told = measured("caltech101"), []
+    taken: list[Summary] = []
+    for p, q in (FULLER, SPARSER):
+        gaps = {
+            other: gap
+            for other in DENSE_NETWORKS
+            if (gap := difference(cells.get((SPARSE, p, q), {}), cells.get((other, p, q), {})))
+        }
+        if gaps:
+            its = in_a_row([f"{points(gap)} against {other}" for other, gap in gaps.items()])
+            told.append(f"trained at p = {p:g} and tested at p = {q:g}, {its}")
+            taken += gaps.values()
+    if not told:
+        return "On photographs the train × test matrix has not been run yet; it asks for a GPU."
+    return (
+        f"On photographs SparseConvNet has, in points, {'; '.join(told)} "
+        f"({_with_intervals(HALF, {gap.n for gap in taken})}; "
+        f"{devices(records.load(transfer.EXPERIMENT, 'caltech101'))})."
+    )
+
+
 def _far_on_fuller() -> str:
     return far(*FULLER)
 
@@ -672,6 +709,8 @@ def _far_on_sparser() -> str:
 # The chapter's questions, and what answers each in words that may be quoted.
 FINDINGS: dict[str, Callable[[], str]] = {
     "Is the layer invariant?": claim,
+    "Does it beat plain convolutions where it was not trained?": beats,
+    "Over all test sparsities together?": on_average,
     "Trained with few pixels, tested with all of them?": _far_on_fuller,
     "Trained with half of them, tested with few?": _far_on_sparser,
     "What does a training sparsity cost at worst?": at_worst,
@@ -681,4 +720,5 @@ FINDINGS: dict[str, Callable[[], str]] = {
     "Where it was trained, with equal care?": same_sparsity,
     "Where 0 is a bad guess?": fills,
     "Where pixels go missing in another way?": kinds,
+    "On photographs?": photographs,
 }

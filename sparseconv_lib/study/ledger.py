@@ -60,6 +60,11 @@ def rows(
     return [_row(claim, accuracies) for claim in (register or claims.load()).claims]
 
 
+def row_of(name: str) -> Row:
+    """The Row of one claim by its id, from the records; KeyError if there is no such claim."""
+    return {row.claim.id: row for row in rows()}[name]
+
+
 def _row(claim: Claim, accuracies: Callable[[str, str], Accuracies]) -> Row:
     if claim.rule.type == "arithmetic":
         verdict = verdicts.judge(claim, {})

@@ -19,7 +19,7 @@ def sentences() -> dict[str, str]:
         "finding": f"**{report.finding('mnist', 'as_written')}** "
         f"{invariance_in_words.equal_care(report.HEADLINE_SPARSITY)}",
         "invariance": f"{invariance_in_words.claim()} "
-        f"{invariance_in_words.far(*invariance_in_words.FULLER)} "
+        f"{invariance_in_words.beats()} {invariance_in_words.on_average()} "
         f"{report_depth.in_short('elevation')} {report_depth.control_in_words()}",
         **{
             name: "On one core of a CPU each network takes "

@@ -11,6 +11,7 @@ from sparseconv_lib.study import (
     charts,
     data,
     figures,
+    ledger,
     numbers,
     reconstructions,
     records,
@@ -19,6 +20,7 @@ from sparseconv_lib.study import (
 from sparseconv_lib.study.captions import in_a_row
 from sparseconv_lib.study.comparisons import shown
 from sparseconv_lib.study.grid import (
+    DENSE_NETWORKS,
     PAPERS_NETWORKS,
     PAPERS_SPARSITY,
     TEST_SPARSITIES,
@@ -38,7 +40,7 @@ from sparseconv_lib.study.report import (
     without_what_lacks,
 )
 from sparseconv_lib.study.statistics import Summary, paired, summarise
-from sparseconv_lib.study.wording import difference, span
+from sparseconv_lib.study.wording import difference, points, span
 
 EXPERIMENT = "depth"
 PROTOCOLS = {  # the chapter's data, as its pages name it
@@ -235,9 +237,9 @@ def in_words(protocol: str) -> str:
         return f"{_begun(PROTOCOLS.get(protocol, protocol))}: not run yet."
     return (
         f"{_trained_with(protocol)}{_moved(_times(cells))}{_beaten(cells)} "
-        f"{_beside_nearest(cells, unit)}Mean absolute errors with {_observed(sparse)} and with "
-        f"{_observed(dense)} observed, in {unit}: {'; '.join(told)}; n = {_n_of(cells)}; "
-        f"{devices(_at(protocol, PAPERS_SPARSITY))}."
+        f"{_beside_nearest(cells, unit)}{_beside_each_other(cells, unit)}Mean absolute errors with "
+        f"{_observed(sparse)} and with {_observed(dense)} observed, in {unit}: "
+        f"{'; '.join(told)}; n = {_n_of(cells)}; {devices(_at(protocol, PAPERS_SPARSITY))}."
     )
 
 
@@ -265,7 +267,7 @@ def _times(cells: Cells) -> dict[str, Summary]:
     """
     dense, sparse = PAPERS_RANGE
     times = {}
-    for method in (*PAPERS_NETWORKS, "nearest"):
+    for method in (*PAPERS_NETWORKS, "nearest", "constant"):
         few, many = cells.get((method, sparse), {}), cells.get((method, dense), {})
         if seeds := sorted(few.keys() & many.keys()):
             times[method] = summarise(many[seed] / few[seed] for seed in seeds)
@@ -328,16 +330,18 @@ def control_in_words(protocol: str = "elevation") -> str:
     elif not lost:
         told = f"{begin} keeps its error, but no plain convolution is shown to lose its own."
     else:
-        wins = _beating(cells, SPARSE, "nearest")
         told = (
-            f"{begin} keeps its error where {in_a_row(lost)} {'do' if len(lost) > 1 else 'does'} "
-            "not, so that dividing by the number of observed pixels does there what it is for."
-        ) + (
-            ""
-            if wins
-            else " But it is not shown to beat the nearest observed pixel: that speaks against a "
-            "gross fault of its code, and for nothing more."
+            f"Asked for {PROTOCOLS.get(protocol, protocol)}, SparseConvNet’s error depends little "
+            f"on how many pixels are observed, and that of {in_a_row(lost)} much"
         )
+        if _beating(cells, SPARSE, "nearest"):
+            told += "; and it is shown to beat the nearest observed pixel."
+        else:
+            told = (
+                "The control does not count: SparseConvNet is not shown to beat the nearest "
+                f"observed pixel at any density. {told}: that speaks against a gross fault of its "
+                "code, and for nothing more."
+            )
     return f"{told} (n = {sparse.n}.)"
 
 
@@ -362,22 +366,33 @@ def _one_seed(cells: Cells) -> bool:
 
 def _beside_nearest(cells: Cells, unit: str) -> str:
     """How networks stand against the nearest pixel where they were trained."""
-    told = []
-    for network in PAPERS_NETWORKS:
-        few = cells.get((network, PAPERS_SPARSITY), {})
-        nearest = cells.get(("nearest", PAPERS_SPARSITY), {})
-        gap = difference(few, nearest)
-        if gap and gap.n > 1:
-            beside = summarise(nearest.values()).mean
-            mean, half = (in_digits(abs(x), beside) for x in (gap.mean, gap.high - gap.mean))
-            text = f"{'−' if gap.mean < 0 else '+'}{mean} ± {half}"
-            told.append(f"{network} {numbers.number(text.replace(' ', NO_BREAK), gap)}")
+    gaps = {network: _error_gap(cells, network, "nearest") for network in PAPERS_NETWORKS}
+    told = [f"{network} {gap}" for network, gap in gaps.items() if gap]
     if not told:
         return ""
     return (
         f"A network’s error minus that of the nearest pixel, with {_observed(PAPERS_SPARSITY)} "
         f"observed, in {unit}, ± half of the 95 % interval: {', '.join(told)}. "
     )
+
+
+def _beside_each_other(cells: Cells, unit: str) -> str:
+    """How the layer stands against plain networks where all were trained."""
+    gaps = {other: _error_gap(cells, SPARSE, other) for other in DENSE_NETWORKS}
+    told = [f"{gap} against {other}’s" for other, gap in gaps.items() if gap]
+    return f"SparseConvNet’s error there is {in_a_row(told)}. " if told else ""
+
+
+def _error_gap(cells: Cells, one: str, other: str) -> str:
+    """One method's error minus another's where networks were trained; "" if one seed or none."""
+    few, beside = (cells.get((method, PAPERS_SPARSITY), {}) for method in (one, other))
+    gap = difference(few, beside)
+    if gap is None or gap.n == 1:
+        return ""
+    scale = summarise(beside.values()).mean
+    mean, half = (in_digits(abs(x), scale) for x in (gap.mean, gap.high - gap.mean))
+    text = f"{'−' if gap.mean < 0 else '+'}{mean} ± {half}"
+    return numbers.number(text.replace(" ", NO_BREAK), gap)
 
 
 def _beaten(cells: Cells) -> str:
@@ -524,28 +539,40 @@ def tasks_in_words(trained_at: float = 0.5) -> str:
 
 
 def skill_in_words() -> str:
-    """Decisions and values: what each keeps of its skill as pixels go missing."""
-    skills, told = skill.retained(), []
+    """Decisions and values: what each keeps of its skill as pixels go missing, and the verdict."""
+    skills, told, gaps = skill.retained(), [], []
     for p in TWO_SPARSITIES:
-        parts = [
-            f"{_share(summary)} of the skill at {what}"
-            + (
-                ""
-                if summary.n == 1
-                else f" (95 % interval {100 * summary.low:.0f} to {100 * summary.high:.0f} %)"
-            )
+        by = {
+            what: seeds
             for name, what in ((skill.DECISION, "decisions"), (skill.VALUES, "values"))
-            if (seeds := skills.get((name, p, p))) and (summary := summarise(seeds.values()))
-        ]
+            if (seeds := skills.get((name, p, p)))
+        }
+        parts = [_kept(summarise(seeds.values()), what) for what, seeds in by.items()]
         if parts:
             told.append(f"at p = {p:g} {' and '.join(parts)}")
+        if gap := difference(by.get("decisions", {}), by.get("values", {})):
+            gaps.append(f"{points(gap)} points at p = {p:g}")
     if not told:
         return "What decisions and values keep of their skill cannot be said yet."
     n = sorted({len(skills[key]) for key in skills if key[1] in TWO_SPARSITIES})
+    judged = ""
+    if gaps:
+        row = ledger.row_of("decisions-easier-than-values")
+        margins = sorted({f"{contrast.low:g}" for contrast in row.claim.contrasts()})
+        judged = (
+            f" Decisions keep {in_a_row(gaps)} more (± half of the 95 % interval). The claim’s "
+            f"rule asks for {in_a_row(margins)} points at each of "
+            f"{in_a_row([f'{p:g}' for p in TWO_SPARSITIES])}: {row.word}."
+        )
     return (
         f"{skill.NETWORK}, trained and tested at one sparsity, keeps, of what it does better than "
-        f"the best constant answer on whole digits: {'; '.join(told)} (n = {span(n)})."
+        f"the best constant answer on whole digits: {'; '.join(told)}.{judged} (n = {span(n)}.)"
     )
+
+
+def _kept(summary: Summary, what: str) -> str:
+    interval = f" (95 % interval {100 * summary.low:.0f} to {100 * summary.high:.0f} %)"
+    return f"{_share(summary)} of the skill at {what}{interval if summary.n > 1 else ''}"
 
 
 def _share(summary: Summary) -> str:

@@ -1,6 +1,7 @@
 """Tables and figures on invariance: train x test matrices, regret, and the confounds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas
 
@@ -36,6 +37,7 @@ from sparseconv_lib.study.transfer import (
     RUNNING,
     Cells,
     measured,
+    over_the_row,
     regret,
     shared_diagonal,
 )
@@ -155,16 +157,41 @@ def difference_table(against: str, statistics: str = RUNNING, protocol: str = "f
     )
 
 
-def regret_table(protocol: str = "fair") -> str:
+def averages_table() -> str:
+    """Each network's accuracy over all test sparsities together, for each training sparsity."""
+    found = [*records.load(transfer.EXPERIMENT, "fair"), *records.load(transfer.EXPERIMENT, MIXED)]
+    cells, mixed = measured("fair"), measured(MIXED)
+    rows, counts = [], set()
+    for network in NETWORKS:
+        row = {"network": network}
+        for name, its, p in (
+            *((f"trained at {p:g}", cells, p) for p in TEST_SPARSITIES),
+            ("at all of them, mixed", mixed, PAPERS_SPARSITY),
+        ):
+            seeds = over_the_row(its, network, p, TEST_SPARSITIES)
+            row[name] = percents(seeds)
+            counts |= {len(seeds)} - {0}
+        rows.append(row)
+    if not counts:
+        return NOT_RUN
+    return as_html(
+        pandas.DataFrame(rows),
+        f"Accuracy in per cent, averaged over the {len(TEST_SPARSITIES)} test sparsities, each "
+        f"counting alike: mean ± standard deviation over seeds; n = {span(counts)}; equal care; "
+        f"{devices(found)}.{note(found)}",
+    )
+
+
+def regret_table() -> str:
     """The regret of each network for each training sparsity, running and re-estimated."""
-    found = records.load(transfer.EXPERIMENT, protocol)
-    sparsities = shared_diagonal(measured(protocol))
+    found = records.load(transfer.EXPERIMENT, "fair")
+    sparsities = shared_diagonal(measured("fair"))
     if len(sparsities) < 2:  # at the only one nothing is lost
         return NOT_RUN
     rows, seeds = [], set()
     for network in NETWORKS:
         for statistics in (RUNNING, REESTIMATED):
-            cells = measured(protocol, statistics)
+            cells = measured("fair", statistics)
             row = {"network": network, "BatchNorm's statistics": STATISTICS[statistics]}
             for p in TEST_SPARSITIES:
                 summary = regret(cells, network, p, sparsities)
@@ -177,8 +204,25 @@ def regret_table(protocol: str = "fair") -> str:
         f"{in_a_row([f'{q:g}' for q in sparsities])}, against the same network trained there."
         f"{not_sought(sparsities)} In brackets the 95 % interval, the lower end of which allows "
         "for not knowing where it is the most; not corrected for their number. "
-        f"n = {span(seeds)}; protocol {protocol}; {devices(found)}.{note(found)}",
+        f"n = {span(seeds)}; protocol fair; {devices(found)}.{note(found)}{_alone(sparsities)}",
     )
+
+
+def _alone(shared: Sequence[float], trained_at: float = TWO_SPARSITIES[0]) -> str:
+    """The regret of networks that were trained at more sparsities than the others."""
+    cells, told = measured("fair"), []
+    for network in NETWORKS:
+        its = {key: seeds for key, seeds in cells.items() if key[0] == network}
+        sparsities = shared_diagonal(its)
+        if len(sparsities) > len(shared) and (
+            summary := regret(its, network, trained_at, sparsities)
+        ):
+            named = in_a_row([f"{q:g}" for q in sparsities])
+            told.append(
+                f" {network} alone was trained at {named}: its regret over these, trained at "
+                f"{trained_at:g}, is {regret_in_points(summary)} (n = {summary.n})."
+            )
+    return "".join(told)
 
 
 def not_sought(sparsities: Sequence[float]) -> str:
@@ -195,8 +239,8 @@ def not_sought(sparsities: Sequence[float]) -> str:
 def regret_in_points(summary: Summary | None) -> str:
     if summary is None:
         return "not run"
-    span = "" if summary.n == 1 else f" [{100 * summary.low:.1f}, {100 * summary.high:.1f}]"
-    told = f"{100 * summary.mean:.1f}{span}".replace(" ", NO_BREAK)
+    interval = "" if summary.n == 1 else f" [{100 * summary.low:.1f}, {100 * summary.high:.1f}]"
+    told = f"{100 * summary.mean:.1f}{interval}".replace(" ", NO_BREAK)
     return numbers.number(told, summary, f"{100 * summary.sd:.2f} points")
 
 
@@ -206,12 +250,12 @@ def records_at(protocol: str, pairs: Iterable[tuple[float, float]]) -> list[Reco
     return [r for r in records.load(transfer.EXPERIMENT, protocol) if r.key.sparsity in at]
 
 
-def statistics_gains(protocol: str = "fair") -> dict[str, dict[tuple[float, float], list[float]]]:
+def statistics_gains() -> dict[str, dict[tuple[float, float], list[float]]]:
     """Network -> (trained at, tested at) -> what re-estimated statistics give, seed by seed.
 
     Off the diagonal, in cells that every network has which was trained with several seeds.
     """
-    cells, again = measured(protocol), measured(protocol, REESTIMATED)
+    cells, again = measured("fair"), measured("fair", REESTIMATED)
     gains: dict[str, dict[tuple[float, float], list[float]]] = {}
     for (network, p, q), seeds in sorted(cells.items()):
         gap = paired(again.get((network, p, q), {}), seeds)
@@ -225,20 +269,20 @@ def statistics_gains(protocol: str = "fair") -> dict[str, dict[tuple[float, floa
     }
 
 
-def seeds_of(gains: dict[str, dict[tuple[float, float], list[float]]]) -> str:
+def seeds_of(gains: Mapping[str, Mapping[Any, Sequence[float]]]) -> str:
+    """ "n = 5": over how many seeds differences were taken; network -> where -> seed by seed."""
     return f"n = {span({len(gap) for gaps in gains.values() for gap in gaps.values()})}"
 
 
-def gains_behind(
-    gains: dict[str, dict[tuple[float, float], list[float]]], protocol: str
-) -> list[Record]:
-    return records_at(protocol, {cell for gaps in gains.values() for cell in gaps})
+def gains_behind(gains: Mapping[str, Mapping[tuple[float, float], object]]) -> list[Record]:
+    """The records behind those cells; network -> (trained at, tested at)."""
+    return records_at("fair", {cell for gaps in gains.values() for cell in gaps})
 
 
-def gains_table(protocol: str = "fair") -> str:
+def gains_table() -> str:
     """The least and the most that re-estimated statistics give each network."""
     rows = []
-    for network, gaps in statistics_gains(protocol).items():
+    for network, gaps in statistics_gains().items():
         row = {"network": network}
         for choose, name in ((min, "least"), (max, "most")):
             p, q = choose(gaps, key=lambda cell: summarise(gaps[cell]).mean)
@@ -246,8 +290,8 @@ def gains_table(protocol: str = "fair") -> str:
         rows.append(row)
     if not rows:
         return NOT_RUN
-    gains = statistics_gains(protocol)
-    found = gains_behind(gains, protocol)
+    gains = statistics_gains()
+    found = gains_behind(gains)
     return as_html(
         pandas.DataFrame(rows),
         "The least and the most that re-estimating BatchNorm’s statistics gives a network, in "
@@ -257,12 +301,12 @@ def gains_table(protocol: str = "fair") -> str:
     )
 
 
-def statistics_table(protocol: str = "fair") -> str:
+def statistics_table() -> str:
     """Cells far from the diagonal with each kind of BatchNorm's statistics."""
-    found = records.load(transfer.EXPERIMENT, protocol)
+    found = records.load(transfer.EXPERIMENT, "fair")
     if not found:
         return NOT_RUN
-    by_kind = {kind: measured(protocol, kind) for kind in STATISTICS}
+    by_kind = {kind: measured("fair", kind) for kind in STATISTICS}
     rows = []
     for p, q in FAR:
         for network in NETWORKS:
@@ -319,9 +363,9 @@ def cures_table() -> str:
     )
 
 
-def rates_table(protocol: str = "fair") -> str:
+def rates_table() -> str:
     """Which learning rates were chosen, how long trainings went on, and what they reached."""
-    found = records.load(transfer.EXPERIMENT, protocol)
+    found = records.load(transfer.EXPERIMENT, "fair")
     if not found:
         return NOT_RUN
     rows = []

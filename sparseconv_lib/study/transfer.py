@@ -56,6 +56,18 @@ def shared_diagonal(cells: Mapping[tuple[str, float, float], Mapping[int, float]
     return found
 
 
+def over_the_row(
+    cells: Mapping[tuple[str, float, float], Mapping[int, float]],
+    network: str,
+    trained_at: float,
+    sparsities: Sequence[float],
+) -> dict[int, float]:
+    """Seed -> mean accuracy over test sparsities, each counting alike; seeds that have them all."""
+    row = [cells.get((network, trained_at, q), {}) for q in sparsities]
+    seeds = sorted(set.intersection(*(set(cell) for cell in row)))
+    return {seed: sum(cell[seed] for cell in row) / len(row) for seed in seeds}
+
+
 def regret(
     cells: Mapping[tuple[str, float, float], Mapping[int, float]],
     network: str,
