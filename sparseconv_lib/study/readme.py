@@ -14,13 +14,18 @@ README = ROOT / "README.md"
 
 
 def sentences() -> dict[str, str]:
-    """The name of each mark -> what stands behind it today."""
+    """The name of each mark -> what stands behind it today, with empty lines between paragraphs."""
     return {
         "finding": f"**{report.finding('mnist', 'as_written')}** "
         f"{invariance_in_words.equal_care(report.HEADLINE_SPARSITY)}",
-        "invariance": f"{invariance_in_words.claim()} "
-        f"{invariance_in_words.beats()} {invariance_in_words.on_average()} "
-        f"{report_depth.in_short('elevation')} {report_depth.control_in_words()}",
+        "invariance": "\n\n".join(
+            (
+                invariance_in_words.claim(),
+                invariance_in_words.beats(),
+                invariance_in_words.on_average(),
+                report_depth.in_short("elevation"),
+            )
+        ),
         **{
             name: "On one core of a CPU each network takes "
             f"{report.time_in_words(task, 'as_written')}."
@@ -38,7 +43,9 @@ def filled(text: str) -> str:
         _, found, after = rest.partition(end)
         if not found:
             raise ValueError(f"README.md has lost its marks {start.strip()} and {end}")
-        text = f"{before}{start}{textwrap.fill(numbers.plain(sentence), 100)}\n{end}{after}"
+        paragraphs = numbers.plain(sentence).split("\n\n")
+        told = "\n\n".join(textwrap.fill(paragraph, 100) for paragraph in paragraphs)
+        text = f"{before}{start}{told}\n{end}{after}"
     return text
 
 
