@@ -104,7 +104,8 @@ def patience() -> str:
     patient, fair = measured(PATIENT), measured("fair")
     told: list[str] = []
     taken: list[Summary] = []
-    behind_them: list[Record] = []
+    longer: list[Record] = []
+    beside: list[Record] = []
     for p, q in (FULLER, SPARSER):
         trained = [r for r in records.load(transfer.EXPERIMENT, PATIENT) if r.key.sparsity == p]
         if not trained:
@@ -126,13 +127,14 @@ def patience() -> str:
             taken += leads.values()
         epochs = span([chosen(record)[1] for record in trained])
         told.append(f"Trained at p = {p:g}, for {epochs} epochs: {'; '.join(its)}.")
-        behind_them += [*trained, *records_at("fair", [(p, p)])]
+        longer += trained
+        beside += records_at("fair", [(p, p)])
     if not told:
         return "Whether more patience would change this has not been run yet."
     return (
         f"What a patience of {asked} epochs gives over one of {usual}, in points. "
-        f"{' '.join(told)} ({HALF}, {n_of_gaps(taken)}; {devices(behind_them)}, and the two are "
-        "not always of the same device.)"
+        f"{' '.join(told)} ({HALF}, {n_of_gaps(taken)}; {devices(longer)}, beside "
+        f"{devices(beside)}.)"
     )
 
 
