@@ -34,6 +34,7 @@ from IPython.display import HTML, display
 
 from sparseconv_lib.study import (
     data,
+    depth_in_words,
     figures,
     records,
     report,
@@ -67,12 +68,10 @@ protocol = keys[0].protocol
 # ## What was found
 
 # %% tags=["remove-input", "chapter"]
-for question, answer in report_depth.FINDINGS.items():
+for question, answer in depth_in_words.FINDINGS.items():
     display(HTML(report.answered(question, answer())))
-report.glue(
-    "elevation",
-    f"{report_depth.in_short('elevation')} {report_depth.control_in_words()}",
-)
+display(HTML(report.paragraph(depth_in_words.conditions())))
+report.glue("control", " ".join(depth_in_words.controls()))
 
 # %% [markdown]
 # ## The maps and the network
@@ -83,7 +82,7 @@ report.glue(
 # path; the first are trained on, the last tested on, and
 # those between left out. Pixels beyond 10 m are clipped there: they are not
 # known, never observed and never asked for. Where a GPU is lacking every fourth
-# pixel of them is used.
+# pixel each way is used, a sixteenth of them.
 #
 # The network is the original paper's: six convolutions of size 11, 7, 5, 3, 3
 # and 1 with 16 channels, ReLU between them, no BatchNorm, no pooling; Adam at a
@@ -104,7 +103,7 @@ report.glue(
 # there are no held-out maps, so this is not *equal care*.
 
 # %% tags=["remove-input", "chapter"]
-display(HTML(report.paragraph(report_depth.terrain_in_words())))
+display(HTML(report.paragraph(depth_in_words.terrain_in_words())))
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_depth.error_figure("elevation")))
@@ -147,7 +146,7 @@ for data_set in ("depth_reduced", "depth"):
 # pixel's median, *constant*, is the best map for all: that leans towards it.
 
 # %% tags=["remove-input", "chapter"]
-display(HTML(report.paragraph(report_depth.tasks_in_words())))
+display(HTML(report.paragraph(depth_in_words.tasks_in_words())))
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_depth.tasks_table()))

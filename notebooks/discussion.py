@@ -25,12 +25,13 @@
 from IPython.display import HTML, display
 
 from sparseconv_lib.study import (
+    confounds_in_words,
+    depth_in_words,
     invariance_in_words,
     ladder,
     report,
     report_batch_norm,
     report_caltech,
-    report_depth,
     report_forensics,
     report_ladder,
     report_resnet,
@@ -76,7 +77,7 @@ display(
 # something better is filled in:
 
 # %% tags=["remove-input"]
-display(HTML(report.paragraph(invariance_in_words.fills())))
+display(HTML(report.paragraph(confounds_in_words.fills())))
 
 # %% [markdown]
 # [](maths.ipynb) says where an effect could come from when training and test
@@ -97,11 +98,12 @@ for sentence in (
     invariance_in_words.claim(),
     invariance_in_words.beats(),
     invariance_in_words.on_average(),
-    invariance_in_words.far_in_short(),
+    invariance_in_words.elsewhere(),
     invariance_in_words.batch_norm(),
-    invariance_in_words.kinds(),
-    report_depth.in_short("elevation"),
-    report_depth.in_short("depth_reduced"),
+    confounds_in_words.kinds(),
+    invariance_in_words.conditions(),
+    *depth_in_words.controls(),
+    depth_in_words.conditions(),
 ):
     display(HTML(report.paragraph(sentence)))
 
@@ -137,8 +139,8 @@ for sentence in (
 #   that is trained, the same chapter measures.
 
 # %% tags=["remove-input"]
-display(HTML(report.paragraph(report_depth.skill_in_words())))
-display(HTML(report.paragraph(report_depth.tasks_in_words())))
+display(HTML(report.paragraph(depth_in_words.skill_in_words())))
+display(HTML(report.paragraph(depth_in_words.tasks_in_words())))
 for base in ladder.BASES:
     if told := report_ladder.in_short(base):
         told = f"{told} {report_resnet.sparse_in_short(base)}"

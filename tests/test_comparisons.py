@@ -32,13 +32,18 @@ def test_one_seed_shows_nothing():
     assert comparisons.shown({0: [5.0], 1: [-5.0]}) == comparisons.Shown(2, (), (), (), ())
 
 
-def test_places_are_told_with_those_that_the_correction_takes_away_in_brackets():
-    found = {
-        "A": comparisons.Shown(7, (0.9,), (), (0.0, 0.7), ()),
-        "B": comparisons.Shown(5, (), (0.1, 0.3), (), (0.5,)),
-    }
-    assert comparisons.where(found) == (
-        "better than A at 0.9 (0 and 0.7) and worse nowhere, better than B nowhere and worse at "
-        "0.1 and 0.3 (0.5)"
+def test_cells_are_counted_with_where_they_were_trained():
+    found = comparisons.Shown(
+        28, ((0.3, 0.5), (0.3, 0.7), (0.5, 0.1)), ((0.5, 0.95),), ((0.8, 0.9),), ()
     )
-    assert comparisons.tested(found) == "5 to 7"
+    assert comparisons.how_often(found) == (
+        "3 of 28 cells (trained at p = 0.3 and 0.5)",
+        "1 (trained at p = 0.5)",
+        "4 and 1",
+    )
+    assert (0.3, 0.5) in found and (0.5, 0.95) in found and (0.8, 0.9) not in found
+    assert comparisons.how_often(comparisons.Shown(7, (), (), ((0.8, 0.9),), ())) == (
+        "none of 7 cells",
+        "none",
+        "1 and none",
+    )

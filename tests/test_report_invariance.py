@@ -5,12 +5,15 @@ import re
 import numpy as np
 import pytest
 from invented import PLAIN, SPARSE, classified, reconstructed, score, soup, the_matrix
+from scipy import stats
 from test_captions import caption
 from test_report_caltech import cells
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import (
     care_in_words,
+    confounds_in_words,
+    depth_in_words,
     invariance_in_words,
     numbers,
     records,
@@ -28,6 +31,8 @@ def test_with_nothing_run_everything_says_so(recorded):
         report_invariance.heat_maps(),
         report_invariance.difference_table(PLAIN),
         report_invariance.averages_table(),
+        report_invariance.diagonal_table(),
+        report_invariance.gains_table(),
         report_invariance.regret_table(),
         report_invariance.statistics_table(),
         report_invariance.cures_table(),
@@ -35,11 +40,15 @@ def test_with_nothing_run_everything_says_so(recorded):
         report_invariance.fills_table(),
         report_invariance.kinds_table(),
         report_invariance.run_table([]),
+        confounds_in_words.cures_far(),
+        confounds_in_words.mixed_alike(),
+        confounds_in_words.fills_in_full(),
+        confounds_in_words.kinds_in_full(),
         care_in_words.tuning(),
         care_in_words.stopping(),
         care_in_words.patience(),
-        *(answer() for answer in report_depth.FINDINGS.values()),
-        report_depth.in_short("elevation"),
+        *(answer() for answer in depth_in_words.FINDINGS.values()),
+        depth_in_words.control_in_words("elevation"),
         report_depth.error_table("elevation"),
         report_depth.error_figure("elevation"),
         report_depth.tasks_table(),
@@ -54,16 +63,16 @@ def test_differences_are_paired_by_seed(recorded):
     rows = {row["trained at"]: row for row in cells(report_invariance.difference_table(PLAIN))}
     # By hand, in points: 5 |p − q| and the seeds' own 0, 0.1 and 0.2; t with 2 degrees is 4.303.
     mean, half = 5 * 0.5 + 0.1, 4.303 * 0.1 / 3**0.5
-    assert rows["0.5"]["tested at 0"] == f"+{mean:.1f} ± {half:.1f}"
+    assert rows["0.5"]["tested at 0"] == f"+{mean:.1f} ± {half:.1f}*"
     assert rows["0.5"]["tested at 0.5"] == f"+0.1 ± {half:.1f}"
 
 
 def test_the_regret_is_that_of_the_matrix(recorded):
     recorded(*the_matrix(2))
     rows = cells(report_invariance.regret_table())
-    plain = next(row for row in rows if row["network"] == PLAIN)
+    row = next(row for row in rows if row["trained at"] == "0.5")
     # Trained at 0.5 the farthest is 0: 10 · 0.5 points, the same for every seed.
-    assert plain["trained at 0.5"] == "5.0 [5.0, 5.0]"
+    assert row["BatchNorm's statistics"] == "of training" and row[PLAIN] == "5.0 [5.0, 5.0]"
     told = numbers.plain(invariance_in_words.at_worst()).replace("\u00a0", " ")
     assert "trained at p = 0.5, ConvNet 5.0 [5.0, 5.0]" in told
     assert "SparseConvNet 2.5 [2.5, 2.5]" in told
@@ -82,16 +91,33 @@ def test_what_re_estimated_statistics_change_is_told_of_the_cells_that_all_netwo
     told = numbers.plain(invariance_in_words.batch_norm()).replace("\u00a0", " ")
     number = len(TEST_SPARSITIES) * (len(TEST_SPARSITIES) - 1)
     assert told.startswith(
-        f"Of {number * len(NETWORKS)} cells off the diagonal, {number} for each network, "
+        "Between p = 0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9 and 0.95, re-estimated statistics give back, "
     )
-    assert "to help none and to harm ConvNet trained at 0 and tested at 0.1, 0.3, 0.5, " in told
-    for network in NETWORKS:
-        assert f"{network} better in none and worse in {number}" in told
-        assert f"{network} −1.0 ± 0.0" in told  # trained at 0.8 and tested at 0
+    # To its own training a network loses 10 or 5 points a unit of |p − q|, in both directions.
+    away = np.mean([abs(p - q) for p in TEST_SPARSITIES for q in TEST_SPARSITIES if p != q])
+    its = (
+        f"ConvNet −1.0 ± 0.0 of {10 * away:.1f}, ConvNet+mask −1.0 ± 0.0 of {5 * away:.1f}, "
+        f"SparseConvNet −1.0 ± 0.0 of {5 * away:.1f}"
+    )
+    for direction in ("fewer", "more"):
+        assert f"tested with {direction} pixels than in training, {its}" in told
+    every = number * len(NETWORKS)
+    assert f"they help in 0 of {every} and harm in {every}; after Holm’s correction over " in told
+    assert told.endswith(f"over all, in 0 and {every}. (± half of the 95 % interval, n = 3.)")
+    rows = cells(report_invariance.gains_table())
+    assert {row["harmed"] for row in rows} == {f"{number} ({number})"}
     # With them the layer leads by as much as without: 5 |p − q| points and the seeds' own.
-    assert "With them SparseConvNet is shown to be, after the correction over the test " in told
-    assert "(in brackets: only without it), trained at p = 0, better than ConvNet at 0.1, " in told
-    assert "; trained at p = 0.5, better than ConvNet at 0, 0.1, " in told
+    again = invariance_in_words.elsewhere("reestimated")
+    ps = sorted(
+        2 * stats.t.sf((5 * abs(p - q) + 0.1) / (0.1 / 3**0.5), 2)
+        for p in TEST_SPARSITIES for q in TEST_SPARSITIES if p != q
+    )  # fmt: skip
+    left = next(i for i, p in enumerate(ps) if p * (number - i) >= 0.05)  # Holm, step by step
+    assert 0 < left < number
+    assert again.startswith(
+        "With re-estimated statistics, away from the sparsity of its training SparseConvNet is "
+        f"shown to be better than ConvNet in {left} of {number} cells (trained at p = 0, 0.1, "
+    )
     # One network alone was trained at 0.1, where it gains; all were trained at 0.5.
     gains = {"0": 0.02, "0.8": 0.003}
 
@@ -103,15 +129,16 @@ def test_what_re_estimated_statistics_change_is_told_of_the_cells_that_all_netwo
     pages = [(network, 0.5) for network in NETWORKS] + [(SPARSE, 0.1)]
     recorded(*(gaining(network, p, seed) for network, p in pages for seed in range(3)))
     told = numbers.plain(invariance_in_words.batch_norm())
-    assert told.startswith("Of 8 cells off the diagonal, 2 for each network, ")
     # 2.1 ± 0.25 points, p = 0.0008; 0.4 ± 0.25, p = 0.02: of eight, the first four are left.
-    shown = "; ".join(f"{network} trained at 0.5 and tested at 0" for network in NETWORKS)
-    assert f"to help {shown} and to harm none. By tests of single cells: " in told
-    assert f"{SPARSE} better in 2 and worse in none" in told
-    assert "Trained at 0.8" not in told
-    assert "n = 3; " in told
+    assert told == (
+        "By tests of single cells they help in 8 of 8 and harm in 0; after Holm’s correction over "
+        "all, in 4 and 0. (n = 3.)"
+    )
     rows = cells(report_invariance.gains_table())
     assert [row["network"] for row in rows] == list(NETWORKS)
+    assert {(row["cells"], row["helped"], row["harmed"]) for row in rows} == {
+        ("2", "1 (2)", "0 (0)")
+    }
     half = 4.302653 * 0.1 / 3**0.5  # t(2, 97.5 %) · sd 0.1 points / √3
     for name, mean, q in (("least", 0.4, 0.8), ("most", 2.1, 0.0)):
         its = {row[name].replace("\u00a0", " ") for row in rows}
@@ -125,7 +152,7 @@ def test_the_averages_are_those_of_the_rows(recorded):
         *(classified(PLAIN, 0.95, seed, report_invariance.MIXED) for seed in range(2)),
     )
     table = report_invariance.averages_table()
-    rows = {row["network"]: row for row in cells(table)}
+    rows = {row["trained at"]: row for row in cells(table)}
 
     def by_hand(network, p, seeds):
         each = [
@@ -134,12 +161,14 @@ def test_the_averages_are_those_of_the_rows(recorded):
         ]
         return f"{np.mean(each):.2f} ± {np.std(each, ddof=1):.2f}"
 
-    assert rows[SPARSE]["trained at 0.5"] == by_hand(SPARSE, 0.5, 3)
-    assert rows[PLAIN]["trained at 0.5"] == by_hand(PLAIN, 0.5, 3)
-    assert rows[PLAIN]["trained at 0.8"] == by_hand(PLAIN, 0.8, 2)
-    assert rows[PLAIN]["at all of them, mixed"] == by_hand(PLAIN, 0.95, 2)
-    assert rows[SPARSE]["trained at 0.8"] == rows[PLAIN]["trained at 0.95"] == "not run"
+    assert list(rows) == ["0.5", "0.8", "all, mixed"]
+    assert rows["0.5"][SPARSE] == by_hand(SPARSE, 0.5, 3)
+    assert rows["0.5"][PLAIN] == by_hand(PLAIN, 0.5, 3)
+    assert rows["0.8"][PLAIN] == by_hand(PLAIN, 0.8, 2)
+    assert rows["all, mixed"][PLAIN] == by_hand(PLAIN, 0.95, 2)
+    assert rows["0.8"][SPARSE] == rows["all, mixed"][f"{SPARSE} − {PLAIN}"] == "not run"
     assert "averaged over the 8 test sparsities" in table and "n = 2 to 3" in table
+    assert "Not run yet: trained at 0, 0.1, 0.3, 0.7, 0.9, 0.95." in table
 
 
 def test_what_is_not_run_of_a_matrix_is_said(recorded):
@@ -196,21 +225,43 @@ def test_cures_are_read_from_their_own_protocols(recorded):
         for how in ("0.5", "0.5, input")
     )
     assert float(rescaled["0"]) == pytest.approx(float(plain["0"]) + 1)
-    told = numbers.plain(invariance_in_words.mixed()).replace("\u00a0", " ")
+    alone = numbers.plain(confounds_in_words.mixed())  # nothing was trained at 0.8 alone
+    assert "over ConvNet" in alone and "Such plain networks" not in alone
+    told = numbers.plain(confounds_in_words.mixed_alike()).replace("\u00a0", " ")
     gap = 100 * (score(SPARSE, 0.95, 0, 0) - score(PLAIN, 0.95, 0, 0))
-    assert told.startswith(f"Trained at all of them itself, SparseConvNet has +{gap:.1f} at 0, ")
-    assert " gives, over" not in told  # nothing was trained at 0.8 alone
+    assert told.startswith(
+        "Where both are trained at all sparsities, SparseConvNet has over ConvNet "
+        f"+{gap:.1f} at 0, "
+    )
+    assert " gives, over" not in told
     recorded(
         *(classified(network, 0.95, protocol=report_invariance.MIXED) for network in NETWORKS),
         classified(PLAIN, 0.8),
         classified(SPARSE, 0.8),
     )
-    told = numbers.plain(invariance_in_words.mixed()).replace("\u00a0", " ")
+    told = numbers.plain(confounds_in_words.mixed_alike()).replace("\u00a0", " ")
     price = 100 * (score(PLAIN, 0.95, 0.8, 0) - score(PLAIN, 0.8, 0.8, 0))
-    assert f"over a network’s own training there, ConvNet −{-price:.1f}, SparseConvNet " in told
-    instead = 100 * (score(PLAIN, 0.95, 0, 0) - score(SPARSE, 0.8, 0, 0))
-    assert f"SparseConvNet trained at p = 0.8 alone: ConvNet −{-instead:.1f} at 0, " in told
+    assert f"over a network’s own there, ConvNet −{-price:.1f}, SparseConvNet " in told
     assert "n = 1; " in told
+    told = numbers.plain(confounds_in_words.mixed()).replace("\u00a0", " ")
+
+    def average(network, p):
+        return 100 * np.mean([score(network, p, q, 0) for q in TEST_SPARSITIES])
+
+    lead = average(SPARSE, 0.95) - average(PLAIN, 0.95)
+    instead = average(PLAIN, 0.95) - average(SPARSE, 0.8)
+    assert f"averaged over the 8 test sparsities, +{lead:.1f} over ConvNet and " in told
+    assert f"trained at p = 0.8 alone: ConvNet −{-instead:.1f}, ConvNet+mask " in told
+    assert "n = 1" in told and "a SparseConvNet trained there" not in told
+    recorded(
+        classified(PLAIN, 0.95, protocol=report_invariance.MIXED, shift=-0.03),
+        classified(SPARSE, 0.95),
+    )
+    told = numbers.plain(confounds_in_words.mixed()).replace("\u00a0", " ")
+    assert told.endswith(
+        "Tested at p = 0.95, against a SparseConvNet trained there: ConvNet −3.0. (In points; "
+        "n = 1.)"
+    )
 
 
 def test_fills_compare_the_layer_with_each_guess(recorded):
@@ -221,7 +272,7 @@ def test_fills_compare_the_layer_with_each_guess(recorded):
     inverted = full_name("fair, invert=true")
     found += [classified(SPARSE, p, protocol=inverted) for p in (0.5, 0.8)]
     recorded(*found)
-    told = numbers.plain(invariance_in_words.fills()).replace("\u00a0", " ")
+    told = numbers.plain(confounds_in_words.fills_in_full()).replace("\u00a0", " ")
     lost = 100 * 0.05 * 0.15  # to 0.95 SparseConvNet loses half as much as ConvNet
     assert told == (
         "Trained and tested at p = 0.8, SparseConvNet has, in points, on inverted ones against "
@@ -229,7 +280,7 @@ def test_fills_compare_the_layer_with_each_guess(recorded):
         "nearest of them. Trained there and tested at p = 0.95: on inverted ones against ConvNet "
         f"+{lost:.1f} given 0, +{1 + lost:.1f} given the mean of the observed pixels and "
         f"+{2 + lost:.1f} given the nearest of them. (What the other is given stands for a missing "
-        "pixel; n = 1.)"
+        "pixel; n = 1; an invented processor, 2 cores.)"
     )
     rows = [row for row in cells(report_invariance.fills_table()) if row["n"] != "0"]
     assert {row["missing pixels"] for row in rows if row["network"] == SPARSE} == {"not looked at"}
@@ -247,38 +298,33 @@ def test_kinds_of_masks_are_those_of_the_records(recorded):
     own = [100 * score(PLAIN, 0.8, 0.8, seed) for seed in range(2)]
     assert blocks["tested on blocks"].startswith(f"{sum(own) / 2:.2f}")
     assert blocks["tested on single pixels"] == "70.00 ± 0.00"
-    told = numbers.plain(invariance_in_words.kinds()).replace("\u00a0", " ")
+    told = numbers.plain(confounds_in_words.kinds_in_full()).replace("\u00a0", " ")
     half = 12.706 * np.std([own[0] - 50, own[1] - 51], ddof=1) / 2**0.5
     assert told == (  # with no sparse network to compare
-        "Not having met the kind in training costs ConvNet "
+        "To have met single pixels in training instead of the kind tested costs ConvNet "
         f"+{sum(own) / 2 - 50.5:.1f} ± {half:.1f} on blocks. "
-        "(In points; ± half of the 95 % interval, n = 2.)"
+        "(In points; ± half of the 95 % interval, n = 2; an invented processor, 2 cores.)"
     )
+    told = numbers.plain(confounds_in_words.kinds()).replace("\u00a0", " ")
+    assert told.endswith("mean ± standard deviation, are: ConvNet 50.50 ± 0.71 and 60.00 ± 0.00.")
     moved = [classified(SPARSE, 0.8, seed, other_masks={"block": 0.4 + seed / 10, "scan_line": 0.7})
              for seed in range(2)]  # fmt: skip
-    recorded(*(classified(PLAIN, 0.8, seed) for seed in range(2)), *moved,
-             classified(PLAIN, 0.8, 0, block))  # fmt: skip
-    told = numbers.plain(invariance_in_words.kinds()).replace("\u00a0", " ")
+    blocks = [classified(network, 0.8, seed, block, shift=0.022 * (network == SPARSE))
+              for network in (PLAIN, SPARSE) for seed in range(2)]  # fmt: skip
+    recorded(*(classified(PLAIN, 0.8, seed) for seed in range(2)), *moved, *blocks)
+    told = numbers.plain(confounds_in_words.kinds()).replace("\u00a0", " ")
     # −10 and −1 points on blocks: t(1, 97.5 %) · sd 6.364 / √2 = 57.2
-    assert (
-        "tested on another kind, SparseConvNet has against ConvNet −5.5 ± 57.2 on blocks and "
-        "+10.0 ± 0.0 on scan lines. Not having met the kind in training costs ConvNet +"
-    ) in told
-    assert told.endswith("(In points; ± half of the 95 % interval, n = 1 to 2.)")
-    assert "by single" not in told  # the two kinds disagree
-    recorded(*(classified(PLAIN, 0.8, seed) for seed in range(2)),
-             classified(PLAIN, 0.8, 0, block),
-             *(classified("ConvNet+mask", 0.8, seed,
-                          other_masks={"block": 0.8 + seed / 100, "scan_line": 0.9})
-               for seed in range(2)),
-             *(classified(SPARSE, 0.8, seed,
-                          other_masks={"block": 0.5 + seed / 10, "scan_line": 0.5 + seed / 5})
-               for seed in range(2)))  # fmt: skip
-    told = numbers.plain(invariance_in_words.kinds())
-    # Against ConvNet 0 and 9, −10 and 10 points; against ConvNet+mask −30 and −21, −40 and −20.
+    assert told == (
+        "Trained on single missing pixels at p = 0.8 and tested on another kind, SparseConvNet "
+        "has, in points, against ConvNet −5.5 ± 57.2 on blocks and +10.0 ± 0.0 on scan lines "
+        "(± half of the 95 % interval, n = 2)."
+    )
+    told = numbers.plain(confounds_in_words.kinds_in_full()).replace("\u00a0", " ")
+    # Trained on blocks: 2.2 points and the seeds' own 0 and 0.1; t(1, 97.5 %) is 12.706.
+    half = 12.706 * 0.1 / 2**0.5 / 2**0.5
     assert told.startswith(
-        "Tested on a kind that it was not trained on, SparseConvNet is not told apart from ConvNet "
-        "and not told apart from ConvNet+mask (by single intervals). "
+        "Trained and tested on one kind at p = 0.8, SparseConvNet has against ConvNet "
+        f"+{2.2501:.1f} ± {half:.1f} on blocks. To have met single pixels in training instead "
     )
 
 

@@ -7,16 +7,15 @@ from scipy import stats
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import numbers, records, transfer
 from sparseconv_lib.study.captions import in_a_row
-from sparseconv_lib.study.grid import DENSE_NETWORKS, PATIENT, TUNING
-from sparseconv_lib.study.invariance_in_words import FULLER, HALF, SPARSER
+from sparseconv_lib.study.grid import PATIENT, TUNING
 from sparseconv_lib.study.protocol import preset
 from sparseconv_lib.study.records import Record
 from sparseconv_lib.study.report import devices, signed
-from sparseconv_lib.study.report_invariance import SPARSE, chosen, records_at
+from sparseconv_lib.study.report_invariance import FULLER, SPARSER, chosen, leads, records_at
 from sparseconv_lib.study.statistics import Summary
 from sparseconv_lib.study.traced import Traced, behind
 from sparseconv_lib.study.transfer import Cells, measured
-from sparseconv_lib.study.wording import difference, n_of_gaps, points, span
+from sparseconv_lib.study.wording import HALF, difference, n_of_gaps, points, span
 
 
 def tuning() -> str:
@@ -114,17 +113,13 @@ def patience() -> str:
         for at in (p, q):
             gains = _gains(patient, fair, p, at)
             parts = [f"{network} {points(gain)}" for network, gain in gains.items()]
-            its.append(f"tested at {at:g}, {', '.join(parts)}")
+            if parts:
+                its.append(f"tested at {at:g}, {', '.join(parts)}")
             taken += gains.values()
-        leads = {
-            other: lead
-            for other in DENSE_NETWORKS
-            if (lead := difference(patient.get((SPARSE, p, q), {}), patient.get((other, p, q), {})))
-        }
-        if leads:
-            over = in_a_row([f"{points(lead)} over {other}" for other, lead in leads.items()])
+        if ahead := leads(patient, p, q):
+            over = in_a_row([f"{points(lead)} over {other}" for other, lead in ahead.items()])
             its.append(f"and SparseConvNet then has {over} at {q:g}")
-            taken += leads.values()
+            taken += ahead.values()
         epochs = span([chosen(record)[1] for record in trained])
         told.append(f"Trained at p = {p:g}, for {epochs} epochs: {'; '.join(its)}.")
         longer += trained

@@ -6,7 +6,6 @@ from typing import Any
 
 from sparseconv_lib.study.captions import in_a_row
 from sparseconv_lib.study.statistics import holm, p_above, p_below
-from sparseconv_lib.study.wording import span
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,10 @@ class Shown:
     below: tuple[Any, ...]
     above_uncorrected: tuple[Any, ...]
     below_uncorrected: tuple[Any, ...]
+
+    def __contains__(self, label: Any) -> bool:
+        """Whether that difference is shown, after the correction, to be above 0 or below."""
+        return label in self.above or label in self.below
 
 
 def shown(gaps: Mapping[Any, Sequence[float]], level: float = 0.05) -> Shown:
@@ -48,23 +51,23 @@ def shown(gaps: Mapping[Any, Sequence[float]], level: float = 0.05) -> Shown:
     )
 
 
-def where(found: Mapping[str, Shown]) -> str:
-    """ "better than ConvNet at 0.9 (0 and 0.7) and worse nowhere, better than ...".
+def how_often(found: Shown) -> tuple[str, str, str]:
+    """ "8 of 28 cells (trained at p = 0.8 and 0.95)", "none", and "14 and 2" by single tests.
 
-    found: the other network -> at which sparsities the difference from it is shown.
+    In how many a difference is shown to be above 0, and below; found: of cells (trained at,
+    tested at).
     """
-    return ", ".join(
-        f"better than {other} {_places(each.above, each.above_uncorrected)} and worse "
-        f"{_places(each.below, each.below_uncorrected)}"
-        for other, each in found.items()
+    told, single = [], []
+    for its, more in (
+        (found.above, found.above_uncorrected),
+        (found.below, found.below_uncorrected),
+    ):
+        trained = in_a_row([f"{p:g}" for p in sorted({p for p, _ in its})]) if its else ""
+        told.append((len(its) or "none", f" (trained at p = {trained})" * bool(its)))
+        single.append(str(len(its) + len(more) or "none"))
+    (better, where_better), (worse, where_worse) = told
+    return (
+        f"{better} of {found.tested} cells{where_better}",
+        f"{worse}{where_worse}",
+        " and ".join(single),
     )
-
-
-def tested(found: Mapping[str, Shown]) -> str:
-    """ "7", or "5 to 7": how many differences there were."""
-    return span({each.tested for each in found.values()})
-
-
-def _places(corrected: Sequence[float], uncorrected: Sequence[float]) -> str:
-    at = f"at {in_a_row([f'{q:g}' for q in corrected])}" if corrected else "nowhere"
-    return f"{at} ({in_a_row([f'{q:g}' for q in uncorrected])})" if uncorrected else at

@@ -3,10 +3,10 @@
 import textwrap
 
 from sparseconv_lib.study import (
+    depth_in_words,
     invariance_in_words,
     numbers,
     report,
-    report_depth,
 )
 from sparseconv_lib.study.paths import QUICKLY, ROOT
 
@@ -23,7 +23,9 @@ def sentences() -> dict[str, str]:
                 invariance_in_words.claim(),
                 invariance_in_words.beats(),
                 invariance_in_words.on_average(),
-                report_depth.in_short("elevation"),
+                invariance_in_words.conditions(),
+                *depth_in_words.controls(),
+                depth_in_words.conditions(),
             )
         ),
         **{

@@ -6,8 +6,9 @@ from typing import Any
 import pandas
 
 from sparseconv_lib.networks import NETWORKS
-from sparseconv_lib.study import figures, numbers, records, transfer
+from sparseconv_lib.study import comparisons, figures, numbers, records, transfer
 from sparseconv_lib.study.captions import in_a_row
+from sparseconv_lib.study.comparisons import Shown
 from sparseconv_lib.study.grid import (
     DENSE_NETWORKS,
     FILLS,
@@ -43,7 +44,9 @@ from sparseconv_lib.study.transfer import (
 )
 from sparseconv_lib.study.wording import difference, percents, points, span
 
-SPARSE = "SparseConvNet"
+SPARSE, KEPT = "SparseConvNet", "SparseConvNet-kept"
+# (trained at, tested at): what a reader is told of first, on fuller images and on sparser ones.
+FULLER, SPARSER = (0.8, 0.0), (0.5, 0.95)
 STATISTICS = {RUNNING: "of training", REESTIMATED: "re-estimated"}
 # Far from training in both directions: (trained at, tested at).
 FAR = ((0.5, 0.0), (0.5, 0.95), (0.8, 0.0), (0.8, 0.95))
@@ -127,57 +130,197 @@ def n_of(cells: Cells) -> str:
     return f"n = {span({len(seeds) for seeds in cells.values()} or {0})}"
 
 
+def leads(
+    cells: Cells,
+    trained_at: float,
+    tested_at: float,
+    others: Sequence[str] = DENSE_NETWORKS,
+    network: str = SPARSE,
+) -> dict[str, Summary]:
+    """Other network -> what `network` has over it in one cell, paired by seed, where both ran."""
+    own = cells.get((network, trained_at, tested_at), {})
+    gaps = {o: difference(own, cells.get((o, trained_at, tested_at), {})) for o in others}
+    return {other: gap for other, gap in gaps.items() if gap}
+
+
+def by_seed(
+    cells: Cells, other: str, network: str = SPARSE
+) -> dict[tuple[float, float], list[float]]:
+    """(trained at, tested at) -> what `network` has over another there, seed by seed."""
+    gaps = {
+        (p, q): paired(cells.get((network, p, q), {}), cells.get((other, p, q), {}))
+        for p in TEST_SPARSITIES
+        for q in TEST_SPARSITIES
+    }
+    return {cell: gap for cell, gap in gaps.items() if gap}
+
+
+def shown_elsewhere(cells: Cells, other: str) -> Shown:
+    """In which cells off the diagonal SparseConvNet is shown to differ from another network."""
+    gaps = by_seed(cells, other).items()
+    return comparisons.shown({(p, q): gap for (p, q), gap in gaps if p != q and len(gap) > 1})
+
+
+SHOWN = "*"
+SHOWN_IN_WORDS = f"{SHOWN} shown, after Holm’s correction over"
+
+
+def _starred(gap: Sequence[float], shown: bool) -> str:
+    """A difference in points, marked if it is shown."""
+    return f"{points(summarise(gap) if gap else None)}{SHOWN * shown}"
+
+
+def n_of_seeds(gaps: Iterable[Sequence[float]]) -> str:
+    return f"n = {span({len(gap) for gap in gaps})}"
+
+
 def difference_table(against: str, statistics: str = RUNNING, protocol: str = "fair") -> str:
     """SparseConvNet minus another network in every cell, paired by seed, with 95 % intervals."""
     cells = measured(protocol, statistics)
-    rows, lacking = [], []
-    for p in TEST_SPARSITIES:
-        gaps = {
-            q: difference(cells.get((SPARSE, p, q), {}), cells.get((against, p, q), {}))
+    gaps, shown = by_seed(cells, against), shown_elsewhere(cells, against)
+    if not gaps:
+        return NOT_RUN
+    trained = {p for p, _ in gaps}
+    rows = [
+        {"trained at": f"{p:g}"}
+        | {
+            f"tested at {q:g}": _starred(gaps.get((p, q), []), (p, q) in shown)
             for q in TEST_SPARSITIES
         }
-        if any(gaps.values()):
-            row = {f"tested at {q:g}": points(gap) for q, gap in gaps.items()}
-            rows.append({"trained at": f"{p:g}"} | row)
-        else:
-            lacking.append(f"{p:g}")
+        for p in TEST_SPARSITIES
+        if p in trained
+    ]
     found = [
         record
         for record in records.load(transfer.EXPERIMENT, protocol)
         if record.key.network in (SPARSE, against)
     ]
-    if not rows:
-        return NOT_RUN
-    not_run = f" Not run yet: trained at {', '.join(lacking)}." if lacking else ""
+    lacking = [f"{p:g}" for p in TEST_SPARSITIES if p not in trained]
     return as_html(
         pandas.DataFrame(rows),
         f"{SPARSE} minus {against} in points of accuracy, paired by seed, ± half of the 95 % "
-        f"interval; BatchNorm's statistics are those {STATISTICS[statistics]}. {n_of(cells)}; "
-        f"protocol {protocol}; {devices(found)}.{not_run}{note(found)}",
+        f"interval; BatchNorm's statistics are those {STATISTICS[statistics]}. {SHOWN_IN_WORDS} "
+        f"the {shown.tested} cells in which they were not trained. {n_of_seeds(gaps.values())}; "
+        f"protocol {protocol}; {devices(found)}.{_not_run(lacking)}{note(found)}",
     )
 
 
+def devices_by_row() -> str:
+    """Which networks of one training sparsity ran on other devices than the rest; "" if none."""
+    told = []
+    for p in TEST_SPARSITIES:
+        ran: dict[str, list[str]] = {}  # devices -> the networks that ran on them
+        for network in NETWORKS:
+            some = [r for r in records_at("fair", [(p, p)]) if r.key.network == network]
+            if some:
+                ran.setdefault(devices(some), []).append(network)
+        if len(ran) > 1:
+            its = [f"{in_a_row(networks)} on {device}" for device, networks in ran.items()]
+            told.append(f"p = {p:g} ({'; '.join(its)})")
+    if not told:
+        return ""
+    return (
+        "Masks, order and first weights of a seed are the same on every device; what rounding "
+        "makes of them is not, and is one more reason for which trainings differ. Networks that "
+        f"are compared were trained on different devices at {in_a_row(told)}."
+    )
+
+
+def averages() -> dict[tuple[str, float], list[float]]:
+    """(Other network, trained at) -> what SparseConvNet has over it averaged over all tests.
+
+    Seed by seed, of those that both have at every test sparsity.
+    """
+    cells = measured("fair")
+    gaps = {
+        (other, p): paired(*(over_the_row(cells, n, p, TEST_SPARSITIES) for n in (SPARSE, other)))
+        for other in DENSE_NETWORKS
+        for p in TEST_SPARSITIES
+    }
+    return {label: gap for label, gap in gaps.items() if gap}
+
+
+def shown_among(gaps: Mapping[Any, Sequence[float]]) -> Shown:
+    """Which differences are shown, after Holm's correction over those of several seeds."""
+    return comparisons.shown({label: gap for label, gap in gaps.items() if len(gap) > 1})
+
+
 def averages_table() -> str:
-    """Each network's accuracy over all test sparsities together, for each training sparsity."""
+    """Each network's accuracy over all test sparsities together, by its sparsity of training."""
     found = [*records.load(transfer.EXPERIMENT, "fair"), *records.load(transfer.EXPERIMENT, MIXED)]
     cells, mixed = measured("fair"), measured(MIXED)
-    rows, counts = [], set()
-    for network in NETWORKS:
-        row = {"network": network}
-        for name, its, p in (
-            *((f"trained at {p:g}", cells, p) for p in TEST_SPARSITIES),
-            ("at all of them, mixed", mixed, PAPERS_SPARSITY),
-        ):
-            seeds = over_the_row(its, network, p, TEST_SPARSITIES)
-            row[name] = percents(seeds)
-            counts |= {len(seeds)} - {0}
+    gaps = averages()
+    shown = shown_among(gaps)
+    rows, counts, lacking = [], set(), []
+    for name, its, p in (
+        *((f"{p:g}", cells, p) for p in TEST_SPARSITIES),
+        ("all, mixed", mixed, PAPERS_SPARSITY),
+    ):
+        over = {network: over_the_row(its, network, p, TEST_SPARSITIES) for network in NETWORKS}
+        if not any(over.values()):
+            lacking.append(name)
+            continue
+        counts |= {len(seeds) for seeds in over.values()} - {0}
+        row = {"trained at": name} | {network: percents(seeds) for network, seeds in over.items()}
+        for other in DENSE_NETWORKS:
+            row[f"{SPARSE} − {other}"] = (
+                points(difference(over[SPARSE], over[other]))
+                if its is mixed
+                else _starred(gaps.get((other, p), []), (other, p) in shown)
+            )
         rows.append(row)
-    if not counts:
+    if not rows:
         return NOT_RUN
     return as_html(
         pandas.DataFrame(rows),
         f"Accuracy in per cent, averaged over the {len(TEST_SPARSITIES)} test sparsities, each "
-        f"counting alike: mean ± standard deviation over seeds; n = {span(counts)}; equal care; "
+        "counting alike: mean ± standard deviation over seeds; differences in points, paired by "
+        f"seed, ± half of the 95 % interval. {SHOWN_IN_WORDS} all differences but those of "
+        f"mixed training. n = {span(counts)}; equal care; {devices(found)}.{_not_run(lacking)}"
+        f"{note(found)}",
+    )
+
+
+def _not_run(lacking: Sequence[str]) -> str:
+    return f" Not run yet: trained at {', '.join(lacking)}." if lacking else ""
+
+
+COMPARED = (*((network, "ConvNet") for network in NETWORKS[1:]), (SPARSE, "ConvNet+mask"))
+
+
+def diagonal() -> dict[tuple[str, str], dict[float, list[float]]]:
+    """(network, other) -> sparsity of training and test -> their difference, seed by seed."""
+    cells = measured("fair")
+    return {
+        (network, other): {
+            p: gap for (p, q), gap in by_seed(cells, other, network).items() if p == q
+        }
+        for network, other in COMPARED
+    }
+
+
+def diagonal_table() -> str:
+    """Differences of networks that were trained and tested at one sparsity, with equal care."""
+    compared = diagonal()
+    shown = {pair: shown_among(gaps) for pair, gaps in compared.items()}
+    trained = {p for gaps in compared.values() for p in gaps}
+    if not trained:
+        return NOT_RUN
+    rows = [
+        {"trained and tested at": f"{p:g}"}
+        | {
+            f"{pair[0]} − {pair[1]}": _starred(gaps.get(p, []), p in shown[pair])
+            for pair, gaps in compared.items()
+        }
+        for p in TEST_SPARSITIES
+        if p in trained
+    ]
+    found = records.load(transfer.EXPERIMENT, "fair")
+    return as_html(
+        pandas.DataFrame(rows),
+        "Differences in points of accuracy where networks were trained, paired by seed, ± half of "
+        f"the 95 % interval. {SHOWN_IN_WORDS} its column. "
+        f"{n_of_seeds(gap for gaps in compared.values() for gap in gaps.values())}; equal care; "
         f"{devices(found)}.{note(found)}",
     )
 
@@ -188,23 +331,25 @@ def regret_table() -> str:
     sparsities = shared_diagonal(measured("fair"))
     if len(sparsities) < 2:  # at the only one nothing is lost
         return NOT_RUN
-    rows, seeds = [], set()
-    for network in NETWORKS:
-        for statistics in (RUNNING, REESTIMATED):
+    rows, seeds, lacking = [], set(), []
+    for p in TEST_SPARSITIES:
+        for statistics, told in STATISTICS.items():
             cells = measured("fair", statistics)
-            row = {"network": network, "BatchNorm's statistics": STATISTICS[statistics]}
-            for p in TEST_SPARSITIES:
-                summary = regret(cells, network, p, sparsities)
-                row[f"trained at {p:g}"] = regret_in_points(summary)
-                seeds |= {summary.n} if summary else set()
-            rows.append(row)
+            regrets = {network: regret(cells, network, p, sparsities) for network in NETWORKS}
+            if any(regrets.values()):
+                row = {"trained at": f"{p:g}", "BatchNorm's statistics": told}
+                rows.append(row | {n: regret_in_points(summary) for n, summary in regrets.items()})
+                seeds |= {summary.n for summary in regrets.values() if summary}
+            elif statistics == RUNNING:
+                lacking.append(f"{p:g}")
     return as_html(
         pandas.DataFrame(rows),
         "Regret in points: the most that a training sparsity costs at any of the test sparsities "
         f"{in_a_row([f'{q:g}' for q in sparsities])}, against the same network trained there."
         f"{not_sought(sparsities)} In brackets the 95 % interval, the lower end of which allows "
         "for not knowing where it is the most; not corrected for their number. "
-        f"n = {span(seeds)}; protocol fair; {devices(found)}.{note(found)}{_alone(sparsities)}",
+        f"n = {span(seeds)}; protocol fair; {devices(found)}.{_not_run(lacking)}{note(found)}"
+        f"{_alone(sparsities)}",
     )
 
 
@@ -231,8 +376,8 @@ def not_sought(sparsities: Sequence[float]) -> str:
     if not lacking:
         return ""
     return (
-        f" At {in_a_row(lacking)} not every network has been trained by as many seeds yet; that "
-        "can only raise it."
+        f" At {in_a_row(lacking)} not all networks were trained by as many seeds yet; to count "
+        "those can only raise it."
     )
 
 
@@ -269,6 +414,33 @@ def statistics_gains() -> dict[str, dict[tuple[float, float], list[float]]]:
     }
 
 
+def given_back(towards_fewer: bool) -> dict[str, tuple[list[float], list[float]]]:
+    """Network -> what it loses away from its training, and what re-estimated statistics give back.
+
+    Seed by seed, averaged over the cells between `shared_diagonal`'s sparsities in which it is
+    tested with fewer pixels than in training, or with more; the loss is against itself trained
+    where it is tested, with the statistics of training.
+    """
+    cells, again = measured("fair"), measured("fair", REESTIMATED)
+    shared = shared_diagonal(cells)
+    asked = [(p, q) for p in shared for q in shared if (p < q if towards_fewer else p > q)]
+    found = {}
+    for network in NETWORKS:
+        rows = [
+            [its.get((network, *at), {}) for its, at in ((cells, (q, q)), (cells, (p, q)),
+                                                         (again, (p, q)))]
+            for p, q in asked
+        ]  # fmt: skip
+        every = [set(cell) for row in rows for cell in row]
+        seeds = sorted(set.intersection(*every)) if every else []
+        if seeds:
+            found[network] = (
+                [sum(own[s] - moved[s] for own, moved, _ in rows) / len(rows) for s in seeds],
+                [sum(new[s] - moved[s] for _, moved, new in rows) / len(rows) for s in seeds],
+            )
+    return found
+
+
 def seeds_of(gains: Mapping[str, Mapping[Any, Sequence[float]]]) -> str:
     """ "n = 5": over how many seeds differences were taken; network -> where -> seed by seed."""
     return f"n = {span({len(gap) for gaps in gains.values() for gap in gaps.values()})}"
@@ -280,24 +452,34 @@ def gains_behind(gains: Mapping[str, Mapping[tuple[float, float], object]]) -> l
 
 
 def gains_table() -> str:
-    """The least and the most that re-estimated statistics give each network."""
-    rows = []
-    for network, gaps in statistics_gains().items():
-        row = {"network": network}
+    """In how many cells re-estimated statistics help a network, and what they give it."""
+    rows, gains = [], statistics_gains()
+    together = comparisons.shown(
+        {(network, *cell): gap for network, its in gains.items() for cell, gap in its.items()}
+    )
+    for network, gaps in gains.items():
+        row = {"network": network, "cells": str(len(gaps))}
+        for name, corrected, single in (
+            ("helped", together.above, together.above_uncorrected),
+            ("harmed", together.below, together.below_uncorrected),
+        ):
+            its, more = (sum(cell[0] == network for cell in cells) for cells in (corrected, single))
+            row[name] = f"{its} ({its + more})"
         for choose, name in ((min, "least"), (max, "most")):
             p, q = choose(gaps, key=lambda cell: summarise(gaps[cell]).mean)
             row[name] = f"{points(summarise(gaps[p, q]))}, {p:g} → {q:g}"
         rows.append(row)
     if not rows:
         return NOT_RUN
-    gains = statistics_gains()
     found = gains_behind(gains)
     return as_html(
         pandas.DataFrame(rows),
-        "The least and the most that re-estimating BatchNorm’s statistics gives a network, in "
-        "points of accuracy, ± half of the 95 % interval, and where: trained at → tested at. "
-        "Picked from all cells off the diagonal that all networks have, and not corrected for "
-        f"that. {seeds_of(gains)}; {devices(found)}.{note(found)}",
+        "In how many cells off the diagonal, of those that all networks have, re-estimating "
+        "BatchNorm’s statistics is shown to help a network and to harm it, after Holm’s correction "
+        "over the cells of all of them (in brackets: by tests of single cells); and the least and "
+        "the most that it gives, in points of accuracy, ± half of the 95 % interval, picked and "
+        "not corrected for that, with where: trained at → tested at. "
+        f"{seeds_of(gains)}; {devices(found)}.{note(found)}",
     )
 
 

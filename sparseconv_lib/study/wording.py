@@ -3,8 +3,11 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from sparseconv_lib.study import numbers
+from sparseconv_lib.study.captions import in_a_row
 from sparseconv_lib.study.report import NO_BREAK, signed
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
+
+HALF = "± half of the 95 % interval"
 
 
 def difference(a: Mapping[int, float], b: Mapping[int, float]) -> Summary | None:
@@ -39,3 +42,14 @@ def span(values: Collection[int]) -> str:
 def n_of_gaps(gaps: Iterable[Summary]) -> str:
     """ "n = 5", or "n = 3 to 5": over how many seeds differences were taken."""
     return f"n = {span({gap.n for gap in gaps})}"
+
+
+def with_intervals(intervals: str, seeds: Collection[int]) -> str:
+    """How intervals are told, where there are any, and of how many seeds."""
+    n = f"n = {span(seeds)}"
+    return f"{intervals}, {n}" if max(seeds) > 1 else n
+
+
+def at_each(gaps: Mapping[float, Summary]) -> str:
+    """ "+1.7 ± 0.8 at 0 and −2.4 ± 1.5 at 0.8": by test sparsity."""
+    return in_a_row([f"{points(gap)} at {q:g}" for q, gap in gaps.items()])

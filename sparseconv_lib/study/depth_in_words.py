@@ -1,0 +1,457 @@
+"""The chapter on maps in answers that may be quoted, each computed from the records.
+
+Whether one method errs less than another is tested by the logarithm of their ratio, since errors
+spread in proportion to their size; where one of them errs by 0, by their difference.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from sparseconv_lib.study import data, ledger, numbers, skill
+from sparseconv_lib.study.captions import in_a_row
+from sparseconv_lib.study.comparisons import shown
+from sparseconv_lib.study.grid import (
+    DENSE_NETWORKS,
+    PAPERS_NETWORKS,
+    PAPERS_SPARSITY,
+    TEST_SPARSITIES,
+    TWO_SPARSITIES,
+)
+from sparseconv_lib.study.ledger import Row
+from sparseconv_lib.study.report import NO_BREAK, devices, signed
+from sparseconv_lib.study.report_depth import (
+    MAPS,
+    PAPERS_RANGE,
+    SPARSE,
+    Cells,
+    errors,
+    in_digits,
+    lacking,
+    measured,
+    observed,
+    records_of,
+    unit_of,
+)
+from sparseconv_lib.study.statistics import Summary, summarise
+from sparseconv_lib.study.wording import HALF, difference, points, span, with_intervals
+
+STEADY = 1.25  # the factor within which an error is said to be kept, if its interval is
+WHERE = {
+    "depth": "On synthetic frames of depth along one camera path",
+    "depth_reduced": "On synthetic frames of depth along one camera path (every fourth row and "
+    "column)",
+    "elevation": "On a map of elevations",
+    "digits": "On digits",
+}
+
+
+def controls() -> list[str]:
+    """What the control says of the layer's code, a paragraph for each data set of maps."""
+    told = [control_in_words(name) for name in MAPS if _can_be_judged(measured(name))]
+    return told or ["The control has not been run by two seeds yet."]
+
+
+def control_in_words(protocol: str) -> str:
+    """Whether the layer keeps its error on one data set of maps, and what that error is worth."""
+    cells = measured(protocol)
+    if not _can_be_judged(cells):
+        return lacking(protocol)
+    times = _times(cells)
+    told = (
+        _trained_with(protocol),
+        f"{_moved(times)}: {_of_the_code(times)}.",
+        _of_more_pixels(cells, protocol),
+        _of_the_nearest(protocol),
+        _n_and_devices(protocol),
+    )
+    return " ".join(filter(None, told))
+
+
+def against_interpolation(protocol: str) -> str:
+    """What each network has over what needs no network."""
+    cells = measured(protocol)
+    if not _times(cells):
+        return lacking(protocol)
+    told = (_trained_with(protocol), *_against_others(cells, protocol), _n_and_devices(protocol))
+    return " ".join(filter(None, told))
+
+
+def in_words(protocol: str) -> str:
+    """Does each network keep its error, and what has it over what needs no network?"""
+    cells = measured(protocol)
+    if not (times := _times(cells)):
+        return lacking(protocol)
+    constant = cells.get(("constant", PAPERS_SPARSITY), {})
+    best = f"One map for all, each pixel’s median, errs {errors(constant)} with any share."
+    told = (
+        _trained_with(protocol),
+        f"{_moved(times)}.",
+        best if constant else "",
+        *_against_others(cells, protocol),
+        _n_and_devices(protocol),
+    )
+    return " ".join(filter(None, told))
+
+
+def conditions() -> str:
+    """What the words of these answers mean, and what their intervals leave out."""
+    return (
+        "Of errors on maps, shown means by Student’s two-sided test of the logarithm of their "
+        "ratio, paired by seed, at 5 %, after Holm’s correction over the shares observed; "
+        "differences are not corrected. Known pixels count, the observed ones too, which an "
+        "interpolation returns without error; a network’s error is a success only where it beats "
+        "that of the nearest observed pixel. Seeds vary training and masks: there is one set of "
+        "maps of each kind, and no interval speaks of another. No rule was committed for these "
+        "answers."
+    )
+
+
+def _trained_with(protocol: str) -> str:
+    share = observed(PAPERS_SPARSITY)
+    return (
+        f"{WHERE.get(protocol, f'Under {protocol}')}, networks were trained to give every pixel "
+        f"from {share} of the pixels."
+    )
+
+
+def _n_and_devices(protocol: str) -> str:
+    """ "(± half of the 95 % interval, n = 5; AMD EPYC.)"."""
+    cells = measured(protocol)
+    counts = {len(seeds) for (method, _), seeds in cells.items() if method in PAPERS_NETWORKS}
+    ran = devices(records_of(protocol, PAPERS_SPARSITY))
+    return f"({with_intervals(HALF, counts)}; {ran}.)"
+
+
+def _times(cells: Cells) -> dict[str, Summary]:
+    """Method -> its error with the most pixels of the paper's range over that with the fewest.
+
+    Ratios are paired by seed.
+    """
+    dense, sparse = PAPERS_RANGE
+    times = {}
+    for method in PAPERS_NETWORKS:
+        few, many = cells.get((method, sparse), {}), cells.get((method, dense), {})
+        if seeds := sorted(few.keys() & many.keys()):
+            times[method] = summarise(many[seed] / few[seed] for seed in seeds)
+    return times
+
+
+def _keeps(ratio: Summary) -> bool:
+    return ratio.low > 1 / STEADY and ratio.high < STEADY
+
+
+def _loses(ratio: Summary) -> bool:
+    return ratio.high < 1 / STEADY or ratio.low > STEADY
+
+
+def _moved(times: Mapping[str, Summary]) -> str:
+    """ "With 70 % instead, SparseConvNet errs 0.88 ± 0.02 times as much, ConvNet 5.66 ± 3.35"."""
+    networks = [n for n in (SPARSE, *DENSE_NETWORKS) if n in times]
+    first, *rest = [f"{n} {'errs ' * (n == networks[0])}{_ratio(times[n])}" for n in networks]
+    its = f"{first} times as much"
+    its += f", {in_a_row(rest)}" if rest else ""
+    return f"With {observed(PAPERS_RANGE[0])} instead, {its}"
+
+
+def _ratio(ratio: Summary) -> str:
+    """ "17 ± 9": with half of its 95 % interval."""
+    if ratio.n == 1:
+        return numbers.number(f"{ratio.mean:.2g}", ratio)
+    half = ratio.high - ratio.mean
+    decimals = 0 if ratio.mean >= 10 else 2
+    return numbers.number(f"{ratio.mean:.{decimals}f} ± {half:.{decimals}f}", ratio)
+
+
+def _can_be_judged(cells: Cells) -> bool:
+    """Whether the layer and a plain convolution were both trained by two seeds."""
+    counts = {network: ratio.n for network, ratio in _times(cells).items()}
+    return min(counts.get(SPARSE, 0), max(counts.get(n, 0) for n in DENSE_NETWORKS)) > 1
+
+
+def _of_the_code(times: Mapping[str, Summary]) -> str:
+    """What keeping its error, or not, says of the layer's code."""
+    lost = [network for network in DENSE_NETWORKS if network in times and _loses(times[network])]
+    if _loses(times[SPARSE]):
+        return "a fault of the layer’s code is likely"
+    if not _keeps(times[SPARSE]):
+        return "a fault of the layer’s code is not ruled out"
+    if not lost:
+        return "no plain convolution is shown to lose its own, which says little of the layer"
+    return (
+        f"SparseConvNet is shown to keep its error to within a factor of {STEADY:g}, and "
+        f"{in_a_row(lost)} not to, so that a gross fault of the layer’s code is unlikely"
+    )
+
+
+def _of_more_pixels(cells: Cells, protocol: str) -> str:
+    """How much less the layer errs with more pixels, beside the nearest observed one."""
+    dense, sparse = PAPERS_RANGE
+    unit, _ = unit_of(protocol)
+    told: list[str] = []
+    for method, whose in ((SPARSE, "Its error"), ("nearest", "that of the nearest pixel")):
+        few, many = cells.get((method, sparse), {}), cells.get((method, dense), {})
+        if few and many:
+            means = (summarise(seeds.values()).mean for seeds in (few, many))
+            ends = " to ".join(numbers.number(in_digits(mean), mean) for mean in means)
+            told.append(f"{whose} {'goes ' * (not told)}from {ends} {unit}")
+    return f"{', '.join(told)}." if told else ""
+
+
+def _of_the_nearest(protocol: str) -> str:
+    """Where the layer errs less than the nearest observed pixel, and where more."""
+    if ("nearest", PAPERS_SPARSITY) not in measured(protocol):
+        return ""
+    told = []
+    for missing_only in (False, True):
+        cells = measured(protocol, missing_only=missing_only)
+        found = [
+            f"{more} with {_densities(where, cells)}"
+            for more, where in (
+                ("less", _beating(cells, SPARSE, "nearest")),
+                ("more", _beating(cells, "nearest", SPARSE)),
+            )
+            if where
+        ]
+        told.append(f"{in_a_row(found)} observed" if found else "neither less nor more")
+    every, missing = told
+    also = "the same" if every == missing else missing
+    return f"It is shown to err, beside that, {every}; over the missing pixels alone, {also}."
+
+
+def _against_others(cells: Cells, protocol: str) -> tuple[str, ...]:
+    unit, _ = unit_of(protocol)
+    return (
+        _beaten(cells),
+        _by_linear(cells),
+        _beside_nearest(cells, unit),
+        *(_beside_each_other(cells, protocol, q) for q in reversed(PAPERS_RANGE)),
+    )
+
+
+def _beating(cells: Cells, one: str, other: str) -> list[float]:
+    """The test sparsities at which one method is shown to err less than another.
+
+    After Holm's correction over all of them; by one seed alone where there is no other.
+    """
+    gaps = {
+        q: gap
+        for q in reversed(TEST_SPARSITIES)
+        if (gap := _more(cells.get((other, q), {}), cells.get((one, q), {})))
+    }
+    if _one_seed(cells):
+        return [q for q, (gap,) in gaps.items() if gap > 0]
+    return list(shown(gaps).above)
+
+
+def _more(a: Mapping[int, float], b: Mapping[int, float]) -> list[float]:
+    """How much more a errs than b, seed by seed: see the top of this file."""
+    both = [(a[seed], b[seed]) for seed in a if seed in b]
+    if all(x > 0 and y > 0 for x, y in both):
+        return [math.log(x / y) for x, y in both]
+    return [x - y for x, y in both]
+
+
+def _one_seed(cells: Cells) -> bool:
+    """Whether every network was trained by one seed alone, which shows nothing."""
+    trained = [seeds for (method, _), seeds in cells.items() if method in PAPERS_NETWORKS]
+    return {len(seeds) for seeds in trained} == {1}
+
+
+def _beside_nearest(cells: Cells, unit: str) -> str:
+    """How networks stand against the nearest pixel where they were trained."""
+    gaps = {
+        network: _error_gap(cells, network, "nearest", PAPERS_SPARSITY)
+        for network in PAPERS_NETWORKS
+    }
+    told = [f"{network} {gap}" for network, gap in gaps.items() if gap]
+    if not told:
+        return ""
+    return (
+        f"With {observed(PAPERS_SPARSITY)}, a network’s error minus that of the nearest pixel is, "
+        f"in {unit}, {', '.join(told)}."
+    )
+
+
+def _beside_each_other(cells: Cells, protocol: str, sparsity: float) -> str:
+    """How the layer stands against plain networks."""
+    gaps = {other: _error_gap(cells, SPARSE, other, sparsity) for other in DENSE_NETWORKS}
+    told = [f"{gap} against {other}’s" for other, gap in gaps.items() if gap]
+    unit, _ = unit_of(protocol)
+    if not told:
+        return ""
+    return f"With {observed(sparsity)} SparseConvNet’s error is, in {unit}, {in_a_row(told)}."
+
+
+def _error_gap(cells: Cells, one: str, other: str, sparsity: float) -> str:
+    """One method's error minus another's; "" if there is one seed or none."""
+    its, beside = (cells.get((method, sparsity), {}) for method in (one, other))
+    gap = difference(its, beside)
+    if gap is None or gap.n == 1:
+        return ""
+    scale = summarise(beside.values()).mean
+    mean, half = (in_digits(abs(x), scale) for x in (gap.mean, gap.high - gap.mean))
+    text = f"{'−' if gap.mean < 0 else '+'}{mean} ± {half}"
+    return numbers.number(text.replace(" ", NO_BREAK), gap)
+
+
+def _beaten(cells: Cells) -> str:
+    """At which densities networks beat the nearest observed pixel, and where it beats them."""
+    if ("nearest", PAPERS_SPARSITY) not in cells:
+        return "The nearest observed pixel has not been run yet."
+    verbs = _verbs(cells)
+    wins = _alike({n: _beating(cells, n, "nearest") for n in _run(cells)}, cells)
+    told = [
+        f"{in_a_row(networks)} {verbs[len(networks) > 1]} the nearest observed pixel with {where} "
+        "observed."
+        for where, networks in wins.items()
+    ] or [
+        f"No network {verbs[0]} the nearest observed pixel at any density, which is what it would "
+        "take for its error to count."
+    ]
+    return " ".join([*told, *_losses(cells, "nearest", "The nearest pixel")])
+
+
+def _by_linear(cells: Cells) -> str:
+    return " ".join(_losses(cells, "linear", "Linear interpolation"))
+
+
+def _losses(cells: Cells, method: str, name: str) -> list[str]:
+    """Where what needs no network beats networks; [] where nowhere."""
+    found = _alike({network: _beating(cells, method, network) for network in _run(cells)}, cells)
+    its = [f"{in_a_row(networks)} with {where}" for where, networks in found.items()]
+    return [f"{name} {_verbs(cells)[0]} {in_a_row(its)}."] if its else []
+
+
+def _run(cells: Cells) -> list[str]:
+    return [network for network in PAPERS_NETWORKS if cells.get((network, PAPERS_SPARSITY))]
+
+
+def _verbs(cells: Cells) -> tuple[str, str]:
+    if _one_seed(cells):
+        return "beats", "beat"
+    return "is shown to beat", "are shown to beat"
+
+
+def _alike(found: Mapping[str, Sequence[float]], cells: Cells) -> dict[str, list[str]]:
+    """Densities in words -> the networks of which they are told; none where there are none."""
+    alike: dict[str, list[str]] = {}
+    for network, sparsities in found.items():
+        if sparsities:
+            alike.setdefault(_densities(sparsities, cells), []).append(network)
+    return alike
+
+
+def _densities(sparsities: Sequence[float], cells: Cells) -> str:
+    """ "5 % and 10 %", or "10 % or more" where three or more reach to the most that is tested."""
+    reaching = {q for _, q in cells if q <= max(sparsities)}
+    if len(sparsities) > 2 and reaching == {*sparsities}:
+        return f"{observed(max(sparsities))} or more"
+    return in_a_row([observed(q) for q in sparsities])
+
+
+def terrain_in_words() -> str:
+    """What makes the elevations harder than the paper's own data; from the field itself."""
+    field = data.load("elevation")
+    train, test = (part.double() for part in (field.train_images, field.test_images))
+    return (
+        f"The land falls from where networks are trained to where they are tested: from a mean of "
+        f"{train.mean():.0f} m (standard deviation {train.std():.0f} m) to {test.mean():.0f} m "
+        f"({test.std():.0f} m). An interpolation does not care; a network has to."
+    )
+
+
+def tasks_in_words(trained_at: float = 0.5) -> str:
+    """The same images, convolutions and masks, asked for the pixels: is the layer invariant?"""
+    cells, told = measured("digits", trained_at), []
+    n: set[int] = set()
+    beside = {trained_at}
+    for method in PAPERS_NETWORKS:
+        parts = []
+        for q in (0.0, *TWO_SPARSITIES, PAPERS_SPARSITY):
+            own = measured("digits", q).get((method, q), {})
+            if q != trained_at and (gap := difference(cells.get((method, q), {}), own)):
+                half = "" if gap.n == 1 else f" ± {gap.high - gap.mean:.1f}"
+                text = f"{signed(gap.mean, 1)}{half}".replace(" ", NO_BREAK)
+                parts.append(f"{numbers.number(text, gap)} at p = {q:g}")
+                n.add(gap.n)
+                beside.add(q)
+        if parts:
+            told.append(f"{method} {in_a_row(parts)}")
+    if not told:
+        return f"After training at p = {trained_at:g} digits have not been asked for pixels yet."
+    unit, _ = unit_of("digits")
+    lacking = [n for n in PAPERS_NETWORKS if not any(t.startswith(f"{n} ") for t in told)]
+    have = "have" if len(lacking) > 1 else "has"
+    rest = f" {in_a_row(lacking)} {have} not been run there yet." if lacking else ""
+    return (
+        f"Asked for every pixel of the same digits, the error of a network trained at "
+        f"p = {trained_at:g} minus that of the same network trained where it is tested is, in "
+        f"{unit}, ± half of the 95 % interval: {'; '.join(told)} (n = {span(n)}; "
+        f"{devices([record for p in sorted(beside) for record in records_of('digits', p)])}).{rest}"
+    )
+
+
+def skill_in_words() -> str:
+    """Decisions and values: what each keeps of its skill as pixels go missing, and the verdict."""
+    skills, told, gaps = skill.retained(), [], []
+    for p in TWO_SPARSITIES:
+        by = {
+            what: seeds
+            for name, what in ((skill.DECISION, "decisions"), (skill.VALUES, "values"))
+            if (seeds := skills.get((name, p, p)))
+        }
+        parts = [_kept(summarise(seeds.values()), what) for what, seeds in by.items()]
+        if parts:
+            told.append(f"at p = {p:g}, {' and '.join(parts)}")
+        if gap := difference(by.get("decisions", {}), by.get("values", {})):
+            gaps.append(f"{points(gap)} at p = {p:g}")
+    if not told:
+        return "What decisions and values keep of their skill cannot be said yet."
+    n = sorted({len(skills[key]) for key in skills if key[1] in TWO_SPARSITIES})
+    judged = ""
+    if gaps:
+        row = ledger.row_of("decisions-easier-than-values")
+        margins = sorted({f"{contrast.low:g}" for contrast in row.claim.contrasts()})
+        judged = (
+            f" What decisions keep more is, in points, {in_a_row(gaps)}. The claim’s rule asks "
+            f"that at least {in_a_row(margins)} be shown at each{_where_less(row)}: {row.word}."
+        )
+    return (
+        "Skill is what a network does better than the best constant answer. Trained and tested at "
+        f"one sparsity, {skill.NETWORK} keeps, of that on whole digits: {'; '.join(told)}.{judged} "
+        f"({with_intervals('In brackets 95 % intervals, ± half of one', n)}.)"
+    )
+
+
+def _where_less(row: Row) -> str:
+    """At which sparsities the rule finds less shown than it asks for; "" if at none."""
+    contrasts = zip(row.claim.contrasts(), row.verdict.cells, strict=True)
+    where = [f"{contrast.minuend.train:g}" for contrast, cell in contrasts if cell.get("outside")]
+    return f", and less is shown at {in_a_row(where)}" if where else ""
+
+
+def _kept(summary: Summary, what: str) -> str:
+    interval = f" ({100 * summary.low:.0f} to {100 * summary.high:.0f})"
+    return f"{_share(summary)}{interval if summary.n > 1 else ''} of the skill at {what}"
+
+
+def _share(summary: Summary) -> str:
+    told = f"{100 * summary.mean:.0f}{NO_BREAK}%"
+    return numbers.number(told, summary, f"{100 * summary.sd:.1f} points")
+
+
+# The chapter's questions, and what answers each in words that may be quoted.
+FINDINGS: dict[str, Callable[[], str]] = {
+    "Does the layer do what it is for, on maps of depth?": lambda: control_in_words(
+        MAPS[0] if measured(MAPS[0]) else MAPS[1]
+    ),
+    "On a map of elevations?": lambda: control_in_words("elevation"),
+    "Do networks beat what needs none, on maps of depth?": lambda: against_interpolation(
+        "depth_reduced"
+    ),
+    "On all pixels of these maps?": lambda: against_interpolation("depth"),
+    "On elevations?": lambda: against_interpolation("elevation"),
+    "On digits, asked for every pixel?": lambda: in_words("digits"),
+    "And trained at other sparsities?": tasks_in_words,
+    "Are decisions easier than values?": skill_in_words,
+}
