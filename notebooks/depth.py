@@ -71,7 +71,7 @@ protocol = keys[0].protocol
 for question, answer in depth_in_words.FINDINGS.items():
     display(HTML(report.answered(question, answer())))
 display(HTML(report.paragraph(depth_in_words.conditions())))
-report.glue("control", " ".join(depth_in_words.controls()))
+report.glue("control", depth_in_words.control_in_short())
 
 # %% [markdown]
 # ## The maps and the network

@@ -36,6 +36,7 @@ from sparseconv_lib.study import (
     report_ladder,
     report_resnet,
     report_summary,
+    whole_matrix,
 )
 from sparseconv_lib.study.protocol import check_parameter_names
 
@@ -97,7 +98,7 @@ display(HTML(report.paragraph(confounds_in_words.fills())))
 for sentence in (
     invariance_in_words.claim(),
     invariance_in_words.beats(),
-    invariance_in_words.on_average(),
+    whole_matrix.in_words(),
     invariance_in_words.elsewhere(),
     invariance_in_words.batch_norm(),
     confounds_in_words.kinds(),

@@ -93,6 +93,7 @@ STUDY = [
         "report_walk",
         "report_slider",
         "report_invariance",
+        "whole_matrix",
         "confounds_in_words",
         "invariance_in_words",
         "care_in_words",

@@ -132,7 +132,17 @@ def test_rows_of_which_nothing_was_run_are_told_in_a_sentence():
 
 
 def test_cells_break_before_their_spread_and_code_is_marked_up():
-    table = pandas.DataFrame([{"x": "1.0\u00a0±\u00a00.2", "y": "1\u00a0(0\u00a0to\u00a02) `f`"}])
+    row = {"x": "1.0\u00a0±\u00a00.2", "y": "1\u00a0(0\u00a0to\u00a02) `f`"}
+    table = pandas.DataFrame([row | {"z": "1\u00a0[0,\u00a02]"}])
     made = report.as_html(table, "See `sparseconv <x>`, a < b")
     assert "1.0 ±\u00a00.2" in made and "1 (0\u00a0to\u00a02) <code>f</code>" in made
+    assert "1 [0,\u00a02]" in made
     assert "`" not in made and "<code>sparseconv &lt;x&gt;</code>, a &lt; b" in made
+
+
+def test_networks_names_break_where_a_table_would_be_too_wide():
+    table = pandas.DataFrame([{"SparseConvNet − ConvNet+mask": "SparseConvNet-kept"}])
+    made = BeautifulSoup(report.as_html(table, "SparseConvNet"), "html.parser")
+    assert made.th.decode_contents() == "Sparse<wbr/>ConvNet − ConvNet+<wbr/>mask"
+    assert made.td.decode_contents() == "Sparse<wbr/>ConvNet-kept"
+    assert made.p.decode_contents() == made.table["aria-label"] == "SparseConvNet"  # no table cells

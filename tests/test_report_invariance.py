@@ -20,6 +20,7 @@ from sparseconv_lib.study import (
     report_depth,
     report_invariance,
     report_summary,
+    whole_matrix,
 )
 from sparseconv_lib.study.grid import FILLS, TEST_SPARSITIES
 from sparseconv_lib.study.protocol import full_name
@@ -31,6 +32,7 @@ def test_with_nothing_run_everything_says_so(recorded):
         report_invariance.heat_maps(),
         report_invariance.difference_table(PLAIN),
         report_invariance.averages_table(),
+        whole_matrix.table(),
         report_invariance.diagonal_table(),
         report_invariance.gains_table(),
         report_invariance.regret_table(),

@@ -35,6 +35,7 @@ from sparseconv_lib.study.report_depth import (
 from sparseconv_lib.study.statistics import Summary, summarise
 from sparseconv_lib.study.wording import HALF, difference, points, span, with_intervals
 
+NO_CONTROL = "The control has not been run by two seeds yet."
 STEADY = 1.25  # the factor within which an error is said to be kept, if its interval is
 WHERE = {
     "depth": "On synthetic frames of depth along one camera path",
@@ -48,7 +49,7 @@ WHERE = {
 def controls() -> list[str]:
     """What the control says of the layer's code, a paragraph for each data set of maps."""
     told = [control_in_words(name) for name in MAPS if _can_be_judged(measured(name))]
-    return told or ["The control has not been run by two seeds yet."]
+    return told or [NO_CONTROL]
 
 
 def control_in_words(protocol: str) -> str:
@@ -56,15 +57,30 @@ def control_in_words(protocol: str) -> str:
     cells = measured(protocol)
     if not _can_be_judged(cells):
         return lacking(protocol)
-    times = _times(cells)
+    return _control(protocol, _times(cells), _of_more_pixels(cells, protocol))
+
+
+def _control(protocol: str, times: Mapping[str, Summary], more: str = "") -> str:
     told = (
         _trained_with(protocol),
         f"{_moved(times)}: {_of_the_code(times)}.",
-        _of_more_pixels(cells, protocol),
+        more,
         _of_the_nearest(protocol),
         _n_and_devices(protocol),
     )
     return " ".join(filter(None, told))
+
+
+def control_in_short() -> str:
+    """The control on one data set of maps, the paper's own kind if it was run, for the first page.
+
+    Does the layer keep its error, and does it beat the nearest observed pixel?
+    """
+    for protocol in MAPS:
+        cells = measured(protocol)
+        if _can_be_judged(cells):
+            return _control(protocol, _times(cells))
+    return NO_CONTROL
 
 
 def against_interpolation(protocol: str) -> str:
@@ -101,8 +117,8 @@ def conditions() -> str:
         "differences are not corrected. Known pixels count, the observed ones too, which an "
         "interpolation returns without error; a network’s error is a success only where it beats "
         "that of the nearest observed pixel. Seeds vary training and masks: there is one set of "
-        "maps of each kind, and no interval speaks of another. No rule was committed for these "
-        "answers."
+        "maps of each kind, and no interval speaks of another. No rule was committed for what is "
+        "said of these errors."
     )
 
 
@@ -215,7 +231,10 @@ def _of_the_nearest(protocol: str) -> str:
         told.append(f"{in_a_row(found)} observed" if found else "neither less nor more")
     every, missing = told
     also = "the same" if every == missing else missing
-    return f"It is shown to err, beside that, {every}; over the missing pixels alone, {also}."
+    return (
+        f"Beside the nearest observed pixel SparseConvNet is shown to err {every}; over the "
+        f"missing pixels alone, {also}."
+    )
 
 
 def _against_others(cells: Cells, protocol: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from sparseconv_lib.study import (
     invariance_in_words,
     numbers,
     report,
+    whole_matrix,
 )
 from sparseconv_lib.study.paths import QUICKLY, ROOT
 
@@ -20,12 +21,10 @@ def sentences() -> dict[str, str]:
         f"{invariance_in_words.equal_care(report.HEADLINE_SPARSITY)}",
         "invariance": "\n\n".join(
             (
-                invariance_in_words.claim(),
-                invariance_in_words.beats(),
-                invariance_in_words.on_average(),
+                invariance_in_words.claims_in_short(),
+                whole_matrix.in_words(),
                 invariance_in_words.conditions(),
-                *depth_in_words.controls(),
-                depth_in_words.conditions(),
+                depth_in_words.control_in_short(),
             )
         ),
         **{

@@ -31,6 +31,7 @@ from sparseconv_lib.study.records import Key, Record
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
 NO_BREAK = "\u00a0"
+IN_A_NAME = re.compile(r"(?<=Sparse)(?=ConvNet)|(?<=\+)(?=mask)")  # where a network's may break
 ROUNDED = 1e-6  # records hold accuracies of seven digits: a spread below this is none
 HEADLINE_SPARSITY = 0.8  # the one at which the source's text gives its numbers
 
@@ -39,8 +40,9 @@ def as_html(table: pandas.DataFrame, caption: str) -> str:
     """A table under its caption; where the page is narrow the table scrolls, the caption wraps."""
     label = html.escape(numbers.plain(caption).replace("`", ""))
     body = _marked_up(table.to_html(index=False, border=0, escape=True, na_rep="–"))
-    for sign in "±(":  # where a cell may break if its table would be too wide
+    for sign in "±([":  # where a cell may break if its table would be too wide
         body = body.replace(f"{NO_BREAK}{sign}", f" {sign}")
+    body = re.sub("(?<=<t[hd]>)[^<]+", lambda cell: IN_A_NAME.sub("<wbr>", cell[0]), body)
     body = body.replace("<table", f'<table aria-label="{label}"', 1)
     return (
         f'<p class="table-caption">{_marked_up(html.escape(caption))}</p>'

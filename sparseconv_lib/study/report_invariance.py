@@ -165,7 +165,7 @@ SHOWN = "*"
 SHOWN_IN_WORDS = f"{SHOWN} shown, after Holm’s correction over"
 
 
-def _starred(gap: Sequence[float], shown: bool) -> str:
+def starred(gap: Sequence[float], shown: bool) -> str:
     """A difference in points, marked if it is shown."""
     return f"{points(summarise(gap) if gap else None)}{SHOWN * shown}"
 
@@ -184,7 +184,7 @@ def difference_table(against: str, statistics: str = RUNNING, protocol: str = "f
     rows = [
         {"trained at": f"{p:g}"}
         | {
-            f"tested at {q:g}": _starred(gaps.get((p, q), []), (p, q) in shown)
+            f"tested at {q:g}": starred(gaps.get((p, q), []), (p, q) in shown)
             for q in TEST_SPARSITIES
         }
         for p in TEST_SPARSITIES
@@ -266,7 +266,7 @@ def averages_table() -> str:
             row[f"{SPARSE} − {other}"] = (
                 points(difference(over[SPARSE], over[other]))
                 if its is mixed
-                else _starred(gaps.get((other, p), []), (other, p) in shown)
+                else starred(gaps.get((other, p), []), (other, p) in shown)
             )
         rows.append(row)
     if not rows:
@@ -309,7 +309,7 @@ def diagonal_table() -> str:
     rows = [
         {"trained and tested at": f"{p:g}"}
         | {
-            f"{pair[0]} − {pair[1]}": _starred(gaps.get(p, []), p in shown[pair])
+            f"{pair[0]} − {pair[1]}": starred(gaps.get(p, []), p in shown[pair])
             for pair, gaps in compared.items()
         }
         for p in TEST_SPARSITIES

@@ -56,16 +56,28 @@ def shared_diagonal(cells: Mapping[tuple[str, float, float], Mapping[int, float]
     return found
 
 
+def averaged(
+    cells: Mapping[tuple[str, float, float], Mapping[int, float]],
+    network: str,
+    where: Sequence[tuple[float, float]],
+) -> dict[int, float]:
+    """Seed -> mean accuracy over cells (trained at, tested at), each counting alike.
+
+    Of the seeds that have them all; {} where there are no cells.
+    """
+    its = [cells.get((network, p, q), {}) for p, q in where]
+    seeds = sorted(set.intersection(*(set(cell) for cell in its))) if its else []
+    return {seed: sum(cell[seed] for cell in its) / len(its) for seed in seeds}
+
+
 def over_the_row(
     cells: Mapping[tuple[str, float, float], Mapping[int, float]],
     network: str,
     trained_at: float,
     sparsities: Sequence[float],
 ) -> dict[int, float]:
-    """Seed -> mean accuracy over test sparsities, each counting alike; seeds that have them all."""
-    row = [cells.get((network, trained_at, q), {}) for q in sparsities]
-    seeds = sorted(set.intersection(*(set(cell) for cell in row)))
-    return {seed: sum(cell[seed] for cell in row) / len(row) for seed in seeds}
+    """Seed -> mean accuracy of one training over those test sparsities, as `averaged` takes it."""
+    return averaged(cells, network, [(trained_at, q) for q in sparsities])
 
 
 def regret(
