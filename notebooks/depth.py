@@ -40,6 +40,7 @@ from sparseconv_lib.study import (
     report,
     report_depth,
     runner,
+    two_tasks,
 )
 from sparseconv_lib.study.protocol import check_parameter_names
 
@@ -146,10 +147,15 @@ for data_set in ("depth_reduced", "depth"):
 # pixel's median, *constant*, is the best map for all: that leans towards it.
 
 # %% tags=["remove-input", "chapter"]
-display(HTML(report.paragraph(depth_in_words.tasks_in_words())))
+display(HTML(report.paragraph(two_tasks.cost_in_words())))
+display(HTML(report.paragraph(two_tasks.layer_in_words())))
 
 # %% tags=["hide-input", "chapter"]
-display(HTML(report_depth.tasks_table()))
+display(HTML(report_depth.error_figure("digits")))
+display(HTML(two_tasks.layer_table()))
+
+# %% tags=["hide-input", "chapter"]
+display(HTML(two_tasks.errors_table()))
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_depth.pictures("digits")))

@@ -36,6 +36,7 @@ from sparseconv_lib.study import (
     report_ladder,
     report_resnet,
     report_summary,
+    two_tasks,
     whole_matrix,
 )
 from sparseconv_lib.study.protocol import check_parameter_names
@@ -78,7 +79,7 @@ display(
 # something better is filled in:
 
 # %% tags=["remove-input"]
-display(HTML(report.paragraph(confounds_in_words.fills())))
+display(HTML(report.paragraph(confounds_in_words.fills_trained())))
 
 # %% [markdown]
 # [](maths.ipynb) says where an effect could come from when training and test
@@ -101,6 +102,7 @@ for sentence in (
     whole_matrix.in_words(),
     invariance_in_words.elsewhere(),
     invariance_in_words.batch_norm(),
+    confounds_in_words.fills(),
     confounds_in_words.kinds(),
     invariance_in_words.conditions(),
     *depth_in_words.controls(),
@@ -141,7 +143,8 @@ for sentence in (
 
 # %% tags=["remove-input"]
 display(HTML(report.paragraph(depth_in_words.skill_in_words())))
-display(HTML(report.paragraph(depth_in_words.tasks_in_words())))
+display(HTML(report.paragraph(depth_in_words.explanation())))
+display(HTML(report.paragraph(two_tasks.layer_in_words())))
 for base in ladder.BASES:
     if told := report_ladder.in_short(base):
         told = f"{told} {report_resnet.sparse_in_short(base)}"

@@ -21,6 +21,12 @@
 # sparsities that it was not trained at. The source trained and tested at one
 # sparsity, and so never asked. Here a network that is trained at one sparsity
 # is tested at eight.
+#
+# *ConvNet* is the source's plain network, *ConvNet+mask* the same with the mask
+# as one more input channel. *SparseConvNet* has sparse convolutions and dilates
+# its mask from layer to layer; *SparseConvNet-kept* leaves it as it is, as the
+# source's code does. *Equal care*, below, is what every network was trained
+# with.
 # `papermill notebooks/invariance.ipynb out.ipynb -p sparsity 0.5` runs this
 # notebook, training included, at p = 0.5.
 
@@ -31,12 +37,15 @@ from IPython.display import HTML, display
 
 from sparseconv_lib.study import (
     care_in_words,
+    confound_figures,
     confounds_in_words,
+    cures_in_words,
     data,
     figures,
     invariance_in_words,
     records,
     report,
+    report_confounds,
     report_invariance,
     runner,
     transfer,
@@ -102,16 +111,18 @@ for other in ("ConvNet", "ConvNet+mask", "SparseConvNet-kept"):
     display(HTML(report_invariance.difference_table(other)))
 
 # %% [markdown] tags=["chapter"]
-# The matrix in few numbers: averages over parts of it, and over each of its
-# rows. They were chosen with these records in view, so they describe them, and
-# no verdict rests on them. Averages hide rows: a ConvNet+mask that is trained
-# on whole images, for one, never sees a 0 in its mask.
+# The matrix in few numbers: averages over parts of it, and, folded, over each
+# of its rows. They were chosen with these records in view, so they describe
+# them, and no verdict rests on them. Averages hide rows: a ConvNet+mask that is
+# trained on whole images, for one, never sees a 0 in its mask.
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(whole_matrix.table()))
+display(HTML(report.paragraph(whole_matrix.on_one_device())))
 
 # %% tags=["hide-input", "chapter"]
-display(HTML(report_invariance.averages_table()))
+averages = report_invariance.averages_table()
+display(HTML(report.folded("Averages over each row", averages)))
 
 # %% [markdown] tags=["chapter"]
 # One number for invariance is the *regret* of a training sparsity p: the most
@@ -146,20 +157,22 @@ display(HTML(report_invariance.gains_table()))
 # %% tags=["remove-input", "chapter"]
 told = invariance_in_words.elsewhere(transfer.REESTIMATED)
 display(HTML(report.paragraph(told)))
+display(HTML(report.paragraph(invariance_in_words.checked())))
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(whole_matrix.table(transfer.REESTIMATED)))
 
 # %% tags=["hide-input", "chapter"]
-display(HTML(report_invariance.statistics_table()))
-
-# %% tags=["hide-input", "chapter"]
-display(HTML(report_invariance.heat_maps(transfer.REESTIMATED)))
-
-# %% tags=["hide-input", "chapter"]
-for other in ("ConvNet", "ConvNet+mask"):
-    table = report_invariance.difference_table(other, transfer.REESTIMATED)
-    display(HTML(table))
+far = report_invariance.statistics_table()
+cells = [
+    report_invariance.heat_maps(transfer.REESTIMATED),
+    *(
+        report_invariance.difference_table(other, transfer.REESTIMATED)
+        for other in ("ConvNet", "ConvNet+mask")
+    ),
+]
+display(HTML(report.folded("Far from training, both ways", far)))
+display(HTML(report.folded("Every cell, re-estimated", *cells)))
 
 # %% [markdown] tags=["chapter"]
 # ## Cheap cures, tried
@@ -169,11 +182,13 @@ for other in ("ConvNet", "ConvNet+mask"):
 # are the statistics re-estimated above.
 
 # %% tags=["remove-input", "chapter"]
-display(HTML(report.paragraph(confounds_in_words.cures_far())))
-display(HTML(report.paragraph(confounds_in_words.mixed_alike())))
+display(HTML(report.paragraph(cures_in_words.cures_far())))
+display(HTML(report.paragraph(cures_in_words.mixed_alike())))
 
 # %% tags=["hide-input", "chapter"]
-display(HTML(report_invariance.cures_table()))
+display(HTML(confound_figures.cures()))
+accuracies = report_invariance.cures_table()
+display(HTML(report.folded("The accuracies behind it", accuracies)))
 
 # %% [markdown] tags=["chapter"]
 # ## Equal care for every network
@@ -181,8 +196,9 @@ display(HTML(report_invariance.cures_table()))
 # Two epochs at one learning rate measure the optimiser as much as the network.
 # The protocol `fair` trains every network until two epochs have brought nothing
 # better on 5,000 held-out training images, uses the weights of the best epoch,
-# and draws new masks in every epoch, at one learning rate, than which none was
-# better of those tried for the networks below. What this book says about
+# and draws new masks in every epoch, at one learning rate for all. That rate
+# was tried with one seed at one sparsity, for three of the networks, and two
+# epochs without gain often come early. What this book says about
 # networks, rather than about the source, rests on it as far as it has been run.
 # Where chance ends trainings early, those that went on are the better ones, and
 # a network's spread over seeds is in part that of when its training stopped.
@@ -193,24 +209,33 @@ display(HTML(report.paragraph(care_in_words.stopping())))
 display(HTML(report.paragraph(care_in_words.patience())))
 
 # %% tags=["hide-input", "chapter"]
+display(HTML(report.difference_figure("invariance", "fair", "ConvNet")))
 display(HTML(report_invariance.diagonal_table()))
 
 # %% tags=["hide-input", "chapter"]
-display(HTML(report_invariance.rates_table()))
+rates = report_invariance.rates_table()
+display(HTML(report.folded("What was chosen for each network", rates)))
 
 # %% [markdown] tags=["chapter"]
 # ## What stands where a pixel is missing
 #
 # The ground of a digit is 0, and a missing pixel is 0: the guess is nearly
 # always right. With dark digits on a bright ground it is nearly always wrong.
-# A sparse convolution does not look at missing pixels, so the guess is nothing
-# to it; to a plain one, better guesses can be given.
+# A sparse convolution does not look at missing pixels; only where a window
+# holds no pixel at all does it answer as if 0 stood there. To a plain one,
+# better guesses can be given.
 
 # %% tags=["remove-input", "chapter"]
-display(HTML(report.paragraph(confounds_in_words.fills_in_full())))
+display(HTML(report.paragraph(confounds_in_words.grounds())))
+display(HTML(report.paragraph(confounds_in_words.fills_trained())))
 
 # %% tags=["hide-input", "chapter"]
-display(HTML(report_invariance.fills_table()))
+display(HTML(confound_figures.fills()))
+display(HTML(report_confounds.fill_differences_table()))
+
+# %% tags=["hide-input", "chapter"]
+accuracies = report_confounds.fills_table()
+display(HTML(report.folded("The accuracies behind it", accuracies)))
 
 # %% [markdown] tags=["chapter"]
 # ## Other ways to be missing
@@ -219,10 +244,16 @@ display(HTML(report_invariance.fills_table()))
 # many pixels are missing, in squares of 4 × 4 or in rows.
 
 # %% tags=["remove-input", "chapter"]
-display(HTML(report.paragraph(confounds_in_words.kinds_in_full())))
+display(HTML(report.paragraph(confounds_in_words.kinds_trained())))
+display(HTML(report.paragraph(confounds_in_words.kinds_cost())))
 
 # %% tags=["hide-input", "chapter"]
-display(HTML(report_invariance.kinds_table()))
+display(HTML(confound_figures.kinds()))
+display(HTML(report_confounds.kind_differences_table()))
+
+# %% tags=["hide-input", "chapter"]
+accuracies = report_confounds.kinds_table()
+display(HTML(report.folded("The accuracies behind it", accuracies)))
 
 # %% [markdown] tags=["chapter"]
 # ## On photographs

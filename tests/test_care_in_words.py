@@ -6,6 +6,7 @@ from test_invariance_in_words import told_plainly
 
 from sparseconv_lib.study import care_in_words
 from sparseconv_lib.study.grid import PATIENT, TUNING
+from sparseconv_lib.study.protocol import preset
 
 
 def test_tuning_tells_what_the_common_rate_costs_each_network(recorded):
@@ -84,3 +85,8 @@ def test_what_more_patience_gives_is_paired_with_the_usual_trainings(recorded):
     lead, spread = 4.0 + 0.1 - 1.8, 4.303 * 0.8 / 3**0.5
     assert f"SparseConvNet then has +{lead:.1f} ± {spread:.1f} over ConvNet at 0. " in told
     assert "n = 3; an invented processor" in told
+    most = preset(PATIENT, "invariance").epochs
+    ended = classified(PLAIN, 0.8, 0, PATIENT, candidates=[tried | {"epochs": most}])
+    recorded(*usual, ended, *longer[1:])
+    told = told_plainly(care_in_words.patience())
+    assert f"for 12 to {most} epochs (1 of 6 ended by the limit of {most}): " in told

@@ -26,11 +26,13 @@ from sparseconv_lib.study import (
     records,
     releases,
     report,
+    report_confounds,
     report_depth,
     report_invariance,
     report_ladder,
     report_resnet,
     training,
+    two_tasks,
 )
 from sparseconv_lib.study.grid import EXPERIMENTS, Page, grid_of, task_of
 from sparseconv_lib.study.paths import NOTEBOOKS, ROOT
@@ -554,14 +556,14 @@ def invariance_tables(protocol):
         return report_invariance.difference_table("ConvNet", protocol=protocol)
     return "".join((
         report_invariance.cures_table(),
-        report_invariance.fills_table(),
-        report_invariance.kinds_table(),
+        report_confounds.fills_table(),
+        report_confounds.kinds_table(),
     ))  # fmt: skip
 
 
 def depth_tables(protocol):
     """The HTML of the tables on maps that hold a protocol's errors."""
-    return report_depth.error_table(protocol) + report_depth.tasks_table()
+    return report_depth.error_table(protocol) + two_tasks.errors_table()
 
 
 OTHER_TABLES = {

@@ -12,18 +12,21 @@ from test_report_caltech import cells
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import (
     care_in_words,
+    confound_figures,
     confounds_in_words,
+    cures_in_words,
     depth_in_words,
     invariance_in_words,
     numbers,
     records,
+    report_confounds,
     report_depth,
     report_invariance,
     report_summary,
+    two_tasks,
     whole_matrix,
 )
-from sparseconv_lib.study.grid import FILLS, TEST_SPARSITIES
-from sparseconv_lib.study.protocol import full_name
+from sparseconv_lib.study.grid import TEST_SPARSITIES
 
 
 def test_with_nothing_run_everything_says_so(recorded):
@@ -39,13 +42,23 @@ def test_with_nothing_run_everything_says_so(recorded):
         report_invariance.statistics_table(),
         report_invariance.cures_table(),
         report_invariance.rates_table(),
-        report_invariance.fills_table(),
-        report_invariance.kinds_table(),
+        report_confounds.fills_table(),
+        report_confounds.fill_differences_table(),
+        report_confounds.kinds_table(),
+        report_confounds.kind_differences_table(),
+        confound_figures.cures(),
+        confound_figures.fills(),
+        confound_figures.kinds(),
         report_invariance.run_table([]),
-        confounds_in_words.cures_far(),
-        confounds_in_words.mixed_alike(),
-        confounds_in_words.fills_in_full(),
-        confounds_in_words.kinds_in_full(),
+        cures_in_words.cures_far(),
+        cures_in_words.mixed_alike(),
+        cures_in_words.left(),
+        invariance_in_words.checked(),
+        depth_in_words.explanation(),
+        confounds_in_words.grounds(),
+        confounds_in_words.fills_trained(),
+        confounds_in_words.kinds_trained(),
+        confounds_in_words.kinds_cost(),
         care_in_words.tuning(),
         care_in_words.stopping(),
         care_in_words.patience(),
@@ -53,7 +66,8 @@ def test_with_nothing_run_everything_says_so(recorded):
         depth_in_words.control_in_words("elevation"),
         report_depth.error_table("elevation"),
         report_depth.error_figure("elevation"),
-        report_depth.tasks_table(),
+        two_tasks.errors_table(),
+        two_tasks.layer_table(),
         report_depth.run_table([]),
     ]
     for text in told:
@@ -93,16 +107,18 @@ def test_what_re_estimated_statistics_change_is_told_of_the_cells_that_all_netwo
     told = numbers.plain(invariance_in_words.batch_norm()).replace("\u00a0", " ")
     number = len(TEST_SPARSITIES) * (len(TEST_SPARSITIES) - 1)
     assert told.startswith(
-        "Between p = 0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9 and 0.95, re-estimated statistics give back, "
+        "What networks lose on average between p = 0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9 and 0.95, in "
     )
     # To its own training a network loses 10 or 5 points a unit of |p − q|, in both directions.
     away = np.mean([abs(p - q) for p in TEST_SPARSITIES for q in TEST_SPARSITIES if p != q])
     its = (
-        f"ConvNet −1.0 ± 0.0 of {10 * away:.1f}, ConvNet+mask −1.0 ± 0.0 of {5 * away:.1f}, "
-        f"SparseConvNet −1.0 ± 0.0 of {5 * away:.1f}"
+        f"ConvNet {10 * away:.1f}, changed by −1.0 ± 0.0; ConvNet+mask {5 * away:.1f}, changed by "
+        f"−1.0 ± 0.0; SparseConvNet {5 * away:.1f}, changed by −1.0 ± 0.0."
     )
     for direction in ("fewer", "more"):
-        assert f"tested with {direction} pixels than in training, {its}" in told
+        assert f"Tested with {direction} pixels than in training: {its}" in told
+    checked = numbers.plain(invariance_in_words.checked()).replace("\u00a0", " ")
+    assert "average over these sparsities: ConvNet −1.0 ± 0.0, ConvNet+mask −1.0 ± 0.0, " in checked
     every = number * len(NETWORKS)
     assert f"they help in 0 of {every} and harm in {every}; after Holm’s correction over " in told
     assert told.endswith(f"over all, in 0 and {every}. (± half of the 95 % interval, n = 3.)")
@@ -227,9 +243,9 @@ def test_cures_are_read_from_their_own_protocols(recorded):
         for how in ("0.5", "0.5, input")
     )
     assert float(rescaled["0"]) == pytest.approx(float(plain["0"]) + 1)
-    alone = numbers.plain(confounds_in_words.mixed())  # nothing was trained at 0.8 alone
+    alone = numbers.plain(cures_in_words.mixed())  # nothing was trained at 0.8 alone
     assert "over ConvNet" in alone and "Such plain networks" not in alone
-    told = numbers.plain(confounds_in_words.mixed_alike()).replace("\u00a0", " ")
+    told = numbers.plain(cures_in_words.mixed_alike()).replace("\u00a0", " ")
     gap = 100 * (score(SPARSE, 0.95, 0, 0) - score(PLAIN, 0.95, 0, 0))
     assert told.startswith(
         "Where both are trained at all sparsities, SparseConvNet has over ConvNet "
@@ -241,11 +257,11 @@ def test_cures_are_read_from_their_own_protocols(recorded):
         classified(PLAIN, 0.8),
         classified(SPARSE, 0.8),
     )
-    told = numbers.plain(confounds_in_words.mixed_alike()).replace("\u00a0", " ")
+    told = numbers.plain(cures_in_words.mixed_alike()).replace("\u00a0", " ")
     price = 100 * (score(PLAIN, 0.95, 0.8, 0) - score(PLAIN, 0.8, 0.8, 0))
     assert f"over a network’s own there, ConvNet −{-price:.1f}, SparseConvNet " in told
     assert "n = 1; " in told
-    told = numbers.plain(confounds_in_words.mixed()).replace("\u00a0", " ")
+    told = numbers.plain(cures_in_words.mixed()).replace("\u00a0", " ")
 
     def average(network, p):
         return 100 * np.mean([score(network, p, q, 0) for q in TEST_SPARSITIES])
@@ -259,74 +275,10 @@ def test_cures_are_read_from_their_own_protocols(recorded):
         classified(PLAIN, 0.95, protocol=report_invariance.MIXED, shift=-0.03),
         classified(SPARSE, 0.95),
     )
-    told = numbers.plain(confounds_in_words.mixed()).replace("\u00a0", " ")
+    told = numbers.plain(cures_in_words.mixed()).replace("\u00a0", " ")
     assert told.endswith(
         "Tested at p = 0.95, against a SparseConvNet trained there: ConvNet −3.0. (In points; "
         "n = 1.)"
-    )
-
-
-def test_fills_compare_the_layer_with_each_guess(recorded):
-    found = []
-    for i, fill in enumerate(FILLS):
-        name = full_name("fair, invert=true" + (f", fill_from={fill}" if i else ""))
-        found += [classified(PLAIN, p, protocol=name, shift=-i / 100) for p in (0.5, 0.8)]
-    inverted = full_name("fair, invert=true")
-    found += [classified(SPARSE, p, protocol=inverted) for p in (0.5, 0.8)]
-    recorded(*found)
-    told = numbers.plain(confounds_in_words.fills_in_full()).replace("\u00a0", " ")
-    lost = 100 * 0.05 * 0.15  # to 0.95 SparseConvNet loses half as much as ConvNet
-    assert told == (
-        "Trained and tested at p = 0.8, SparseConvNet has, in points, on inverted ones against "
-        "ConvNet +0.0 given 0, +1.0 given the mean of the observed pixels and +2.0 given the "
-        "nearest of them. Trained there and tested at p = 0.95: on inverted ones against ConvNet "
-        f"+{lost:.1f} given 0, +{1 + lost:.1f} given the mean of the observed pixels and "
-        f"+{2 + lost:.1f} given the nearest of them. (What the other is given stands for a missing "
-        "pixel; n = 1; an invented processor, 2 cores.)"
-    )
-    rows = [row for row in cells(report_invariance.fills_table()) if row["n"] != "0"]
-    assert {row["missing pixels"] for row in rows if row["network"] == SPARSE} == {"not looked at"}
-
-
-def test_kinds_of_masks_are_those_of_the_records(recorded):
-    block = full_name("fair, mask_kind=block")
-    recorded(*(classified(PLAIN, 0.8, seed) for seed in range(2)),
-             *(classified(PLAIN, 0.8, seed, block,
-                          other_masks={"bernoulli": 0.7, "scan_line": 0.6})
-               for seed in range(2)))  # fmt: skip
-    rows = [r for r in cells(report_invariance.kinds_table()) if r["n"].startswith("2")]
-    single, blocks = rows
-    assert single["tested on blocks"] == "50.50 ± 0.71"
-    own = [100 * score(PLAIN, 0.8, 0.8, seed) for seed in range(2)]
-    assert blocks["tested on blocks"].startswith(f"{sum(own) / 2:.2f}")
-    assert blocks["tested on single pixels"] == "70.00 ± 0.00"
-    told = numbers.plain(confounds_in_words.kinds_in_full()).replace("\u00a0", " ")
-    half = 12.706 * np.std([own[0] - 50, own[1] - 51], ddof=1) / 2**0.5
-    assert told == (  # with no sparse network to compare
-        "To have met single pixels in training instead of the kind tested costs ConvNet "
-        f"+{sum(own) / 2 - 50.5:.1f} ± {half:.1f} on blocks. "
-        "(In points; ± half of the 95 % interval, n = 2; an invented processor, 2 cores.)"
-    )
-    told = numbers.plain(confounds_in_words.kinds()).replace("\u00a0", " ")
-    assert told.endswith("mean ± standard deviation, are: ConvNet 50.50 ± 0.71 and 60.00 ± 0.00.")
-    moved = [classified(SPARSE, 0.8, seed, other_masks={"block": 0.4 + seed / 10, "scan_line": 0.7})
-             for seed in range(2)]  # fmt: skip
-    blocks = [classified(network, 0.8, seed, block, shift=0.022 * (network == SPARSE))
-              for network in (PLAIN, SPARSE) for seed in range(2)]  # fmt: skip
-    recorded(*(classified(PLAIN, 0.8, seed) for seed in range(2)), *moved, *blocks)
-    told = numbers.plain(confounds_in_words.kinds()).replace("\u00a0", " ")
-    # −10 and −1 points on blocks: t(1, 97.5 %) · sd 6.364 / √2 = 57.2
-    assert told == (
-        "Trained on single missing pixels at p = 0.8 and tested on another kind, SparseConvNet "
-        "has, in points, against ConvNet −5.5 ± 57.2 on blocks and +10.0 ± 0.0 on scan lines "
-        "(± half of the 95 % interval, n = 2)."
-    )
-    told = numbers.plain(confounds_in_words.kinds_in_full()).replace("\u00a0", " ")
-    # Trained on blocks: 2.2 points and the seeds' own 0 and 0.1; t(1, 97.5 %) is 12.706.
-    half = 12.706 * 0.1 / 2**0.5 / 2**0.5
-    assert told.startswith(
-        "Trained and tested on one kind at p = 0.8, SparseConvNet has against ConvNet "
-        f"+{2.2501:.1f} ± {half:.1f} on blocks. To have met single pixels in training instead "
     )
 
 

@@ -120,8 +120,11 @@ def patience() -> str:
             over = in_a_row([f"{points(lead)} over {other}" for other, lead in ahead.items()])
             its.append(f"and SparseConvNet then has {over} at {q:g}")
             taken += ahead.values()
-        epochs = span([chosen(record)[1] for record in trained])
-        told.append(f"Trained at p = {p:g}, for {epochs} epochs: {'; '.join(its)}.")
+        ran = [chosen(record)[1] for record in trained]
+        most = trained[0].protocol.epochs
+        cut = sum(epochs >= most for epochs in ran)
+        limit = f" ({cut} of {len(ran)} ended by the limit of {most})" if cut else ""
+        told.append(f"Trained at p = {p:g}, for {span(ran)} epochs{limit}: {'; '.join(its)}.")
         longer += trained
         beside += records_at("fair", [(p, p)])
     if not told:

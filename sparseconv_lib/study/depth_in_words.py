@@ -4,10 +4,10 @@ Whether one method errs less than another is tested by the logarithm of their ra
 spread in proportion to their size; where one of them errs by 0, by their difference.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from sparseconv_lib.study import data, ledger, numbers, skill
+from sparseconv_lib.study import data, ledger, numbers, skill, two_tasks
 from sparseconv_lib.study.captions import in_a_row
 from sparseconv_lib.study.comparisons import shown
 from sparseconv_lib.study.grid import (
@@ -18,7 +18,7 @@ from sparseconv_lib.study.grid import (
     TWO_SPARSITIES,
 )
 from sparseconv_lib.study.ledger import Row
-from sparseconv_lib.study.report import NO_BREAK, devices, signed
+from sparseconv_lib.study.report import NO_BREAK, devices
 from sparseconv_lib.study.report_depth import (
     MAPS,
     PAPERS_RANGE,
@@ -27,13 +27,14 @@ from sparseconv_lib.study.report_depth import (
     errors,
     in_digits,
     lacking,
+    log_ratio,
     measured,
     observed,
     records_of,
     unit_of,
 )
 from sparseconv_lib.study.statistics import Summary, summarise
-from sparseconv_lib.study.wording import HALF, difference, points, span, with_intervals
+from sparseconv_lib.study.wording import HALF, difference, points, with_intervals
 
 NO_CONTROL = "The control has not been run by two seeds yet."
 STEADY = 1.25  # the factor within which an error is said to be kept, if its interval is
@@ -255,19 +256,11 @@ def _beating(cells: Cells, one: str, other: str) -> list[float]:
     gaps = {
         q: gap
         for q in reversed(TEST_SPARSITIES)
-        if (gap := _more(cells.get((other, q), {}), cells.get((one, q), {})))
+        if (gap := log_ratio(cells.get((other, q), {}), cells.get((one, q), {})))
     }
     if _one_seed(cells):
         return [q for q, (gap,) in gaps.items() if gap > 0]
     return list(shown(gaps).above)
-
-
-def _more(a: Mapping[int, float], b: Mapping[int, float]) -> list[float]:
-    """How much more a errs than b, seed by seed: see the top of this file."""
-    both = [(a[seed], b[seed]) for seed in a if seed in b]
-    if all(x > 0 and y > 0 for x, y in both):
-        return [math.log(x / y) for x, y in both]
-    return [x - y for x, y in both]
 
 
 def _one_seed(cells: Cells) -> bool:
@@ -368,6 +361,52 @@ def _densities(sparsities: Sequence[float], cells: Cells) -> str:
     return in_a_row([observed(q) for q in sparsities])
 
 
+def explanation() -> str:
+    """Whether the source's explanation, values suffer and decisions do not, stands on the control.
+
+    It would if the layer's error counted here, by the nearest pixel, where its lead in
+    classification does not.
+    """
+    judged = {name: cells for name in MAPS if _can_be_judged(cells := measured(name))}
+    if not judged:
+        return NO_CONTROL
+    fewest, most = min(PAPERS_RANGE), max(PAPERS_RANGE)
+    asked = [q for q in TEST_SPARSITIES if fewest <= q <= most]
+    told, wins, by_linear = [], [], []
+    for name, cells in judged.items():
+        ahead, linear = (
+            [q for q in _beating(cells, *pair) if q in asked]
+            for pair in ((SPARSE, "nearest"), ("linear", SPARSE))
+        )
+        its = in_a_row([observed(q) for q in ahead]) if ahead else "none"
+        told.append(f"{WHERE[name][0].lower()}{WHERE[name][1:]} with {its}")
+        wins.append(len(ahead) == len(asked))
+        by_linear.append(len(linear) == len(asked))
+    interpolated = " Linear interpolation beats it with each of them." * all(by_linear)
+    digits = _times(measured("digits")).get("ConvNet")
+    plain = {name: _times(cells)["ConvNet"] for name, cells in judged.items()
+             if "ConvNet" in _times(cells)}  # fmt: skip
+    beside = ""
+    if digits and plain:
+        grown = in_a_row([_ratio(ratio) for ratio in plain.values()])
+        beside = (
+            f" Nor is it the question alone that makes a plain network fail: with "
+            f"{observed(fewest)} instead of {observed(most)} ConvNet errs {grown} times as much on "
+            f"these maps, and {_ratio(digits)} times on digits asked for every pixel, by the "
+            "network that classifies them."
+        )
+    counts = {_times(cells)[SPARSE].n for cells in judged.values()}
+    ran = [record for name in (*judged, "digits") for record in records_of(name, PAPERS_SPARSITY)]
+    verdict = "So it does" if all(wins) else "So it does not"
+    return (
+        "The source explains its result by decisions being easier than values. The control would "
+        "bear that out if the layer’s error counted here where its lead in classification does "
+        f"not. Of the shares from {observed(most)} to {observed(fewest)} observed, its error is "
+        f"shown to beat that of the nearest pixel {'; '.join(told)}.{interpolated} {verdict}."
+        f"{beside} ({with_intervals(HALF, counts)}; {devices(ran)}.)"
+    )
+
+
 def terrain_in_words() -> str:
     """What makes the elevations harder than the paper's own data; from the field itself."""
     field = data.load("elevation")
@@ -376,37 +415,6 @@ def terrain_in_words() -> str:
         f"The land falls from where networks are trained to where they are tested: from a mean of "
         f"{train.mean():.0f} m (standard deviation {train.std():.0f} m) to {test.mean():.0f} m "
         f"({test.std():.0f} m). An interpolation does not care; a network has to."
-    )
-
-
-def tasks_in_words(trained_at: float = 0.5) -> str:
-    """The same images, convolutions and masks, asked for the pixels: is the layer invariant?"""
-    cells, told = measured("digits", trained_at), []
-    n: set[int] = set()
-    beside = {trained_at}
-    for method in PAPERS_NETWORKS:
-        parts = []
-        for q in (0.0, *TWO_SPARSITIES, PAPERS_SPARSITY):
-            own = measured("digits", q).get((method, q), {})
-            if q != trained_at and (gap := difference(cells.get((method, q), {}), own)):
-                half = "" if gap.n == 1 else f" ± {gap.high - gap.mean:.1f}"
-                text = f"{signed(gap.mean, 1)}{half}".replace(" ", NO_BREAK)
-                parts.append(f"{numbers.number(text, gap)} at p = {q:g}")
-                n.add(gap.n)
-                beside.add(q)
-        if parts:
-            told.append(f"{method} {in_a_row(parts)}")
-    if not told:
-        return f"After training at p = {trained_at:g} digits have not been asked for pixels yet."
-    unit, _ = unit_of("digits")
-    lacking = [n for n in PAPERS_NETWORKS if not any(t.startswith(f"{n} ") for t in told)]
-    have = "have" if len(lacking) > 1 else "has"
-    rest = f" {in_a_row(lacking)} {have} not been run there yet." if lacking else ""
-    return (
-        f"Asked for every pixel of the same digits, the error of a network trained at "
-        f"p = {trained_at:g} minus that of the same network trained where it is tested is, in "
-        f"{unit}, ± half of the 95 % interval: {'; '.join(told)} (n = {span(n)}; "
-        f"{devices([record for p in sorted(beside) for record in records_of('digits', p)])}).{rest}"
     )
 
 
@@ -434,6 +442,7 @@ def skill_in_words() -> str:
         judged = (
             f" What decisions keep more is, in points, {in_a_row(gaps)}. The claim’s rule asks "
             f"that at least {in_a_row(margins)} be shown at each{_where_less(row)}: {row.word}."
+            f"{_out_of_reach(row, skills)}"
         )
     return (
         "Skill is what a network does better than the best constant answer. Trained and tested at "
@@ -447,6 +456,22 @@ def _where_less(row: Row) -> str:
     contrasts = zip(row.claim.contrasts(), row.verdict.cells, strict=True)
     where = [f"{contrast.minuend.train:g}" for contrast, cell in contrasts if cell.get("outside")]
     return f", and less is shown at {in_a_row(where)}" if where else ""
+
+
+def _out_of_reach(row: Row, skills: Mapping[Any, Mapping[int, float]]) -> str:
+    """Where values keep so much that decisions could keep all and not meet the rule's margin."""
+    where = [
+        f"{contrast.minuend.train:g}"
+        for contrast in row.claim.contrasts()
+        if (kept := skills.get((skill.VALUES, contrast.minuend.train, contrast.minuend.train)))
+        and 100 * (1 - summarise(kept.values()).mean) < contrast.low
+    ]
+    if not where:
+        return ""
+    return (
+        f" At {in_a_row(where)} that margin is out of reach of decisions that keep all of their "
+        "skill, since values keep so much."
+    )
 
 
 def _kept(summary: Summary, what: str) -> str:
@@ -471,6 +496,8 @@ FINDINGS: dict[str, Callable[[], str]] = {
     "On all pixels of these maps?": lambda: against_interpolation("depth"),
     "On elevations?": lambda: against_interpolation("elevation"),
     "On digits, asked for every pixel?": lambda: in_words("digits"),
-    "And trained at other sparsities?": tasks_in_words,
+    "And trained at other sparsities?": two_tasks.cost_in_words,
+    "The same layer, at values and at decisions?": two_tasks.layer_in_words,
     "Are decisions easier than values?": skill_in_words,
+    "Does the source’s explanation stand on the control?": explanation,
 }

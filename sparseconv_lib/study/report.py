@@ -73,10 +73,14 @@ def without_what_lacks(
 
 def plotted(rows: Sequence[Mapping[str, str]], caption: str) -> str:
     """The numbers of a chart as a table, folded, to stand below it."""
-    return (
-        '<details class="plotted"><summary>The numbers of this chart</summary>'
-        f"{as_html(pandas.DataFrame(rows).fillna('–'), caption)}</details>"
-    )
+    return folded("The numbers of this chart", as_html(pandas.DataFrame(rows).fillna("–"), caption))
+
+
+def folded(summary: str, *parts: str) -> str:
+    """Tables or charts that a reader may unfold, if there are any; `summary` says what they are."""
+    if not any("<table" in part or "<figure" in part for part in parts):
+        return "".join(parts)
+    return f"<details><summary>{summary}</summary>{''.join(parts)}</details>"
 
 
 def accuracies_plotted(

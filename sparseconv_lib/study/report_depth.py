@@ -1,5 +1,6 @@
 """What the chapter on maps shows: errors of networks and interpolations, by what is observed."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,10 +19,9 @@ from sparseconv_lib.study.grid import (
     PAPERS_NETWORKS,
     PAPERS_SPARSITY,
     TEST_SPARSITIES,
-    TWO_SPARSITIES,
     grid_of,
 )
-from sparseconv_lib.study.protocol import BASELINES, preset
+from sparseconv_lib.study.protocol import preset
 from sparseconv_lib.study.records import METHODS, Key, Record
 from sparseconv_lib.study.report import (
     NO_BREAK,
@@ -30,7 +30,6 @@ from sparseconv_lib.study.report import (
     mark,
     note,
     paragraph,
-    without_what_lacks,
 )
 from sparseconv_lib.study.statistics import Summary, summarise
 from sparseconv_lib.study.wording import span
@@ -266,35 +265,15 @@ def example_path(protocol: str, method: str) -> Path:
     return Key(EXPERIMENT, protocol, method, PAPERS_SPARSITY, 0).path().with_suffix(".npz")
 
 
-def tasks_table() -> str:
-    """Digits asked for every pixel, trained at one sparsity, tested at others."""
-    rows, found = [], []
-    for p in (0.0, *TWO_SPARSITIES, PAPERS_SPARSITY):
-        cells, some = measured("digits", p), records_of("digits", p)
-        found += some
-        for method in PAPERS_NETWORKS:
-            own = [record for record in some if record.key.network == method]
-            row = {"trained at": f"{p:g}", "network": method, "n": f"{len(own)}{mark(own)}"}
-            for q in TEST_SPARSITIES:
-                row[f"{q:g}"] = errors(cells.get((method, q), {}))
-            rows.append(row)
-    if not found:
-        return NOT_RUN
-    cells = measured("digits")
-    for method in BASELINES:
-        if any(name == method for name, _ in cells):
-            row = {"trained at": "–", "network": method, "n": str(len(cells[method, 0.0]))}
-            for q in TEST_SPARSITIES:
-                row[f"{q:g}"] = errors(cells.get((method, q), {}))
-            rows.append(row)
-    unit, _ = unit_of("digits")
-    rows, lacks = without_what_lacks(rows, ["trained at"])
-    return as_html(
-        pandas.DataFrame(rows),
-        f"MNIST, asked for every pixel: mean absolute error in {unit} by the sparsity tested at "
-        "(0.95 is 5 % observed), mean ± standard deviation over n seeds. Protocol digits; "
-        f"{devices(found)}.{lacks}{note(found)}",
-    )
+def log_ratio(a: Mapping[int, float], b: Mapping[int, float]) -> list[float]:
+    """How much more a errs than b, seed by seed: the logarithm of their ratio.
+
+    Errors spread in proportion to their size; where one of them is 0, their difference.
+    """
+    both = [(a[seed], b[seed]) for seed in a if seed in b]
+    if all(x > 0 and y > 0 for x, y in both):
+        return [math.log(x / y) for x, y in both]
+    return [x - y for x, y in both]
 
 
 def run_table(trained: Sequence[Record]) -> str:

@@ -11,8 +11,6 @@ from sparseconv_lib.study.captions import in_a_row
 from sparseconv_lib.study.comparisons import Shown
 from sparseconv_lib.study.grid import (
     DENSE_NETWORKS,
-    FILLS,
-    PAPERS_NETWORKS,
     PAPERS_SPARSITY,
     TEST_SPARSITIES,
     TWO_SPARSITIES,
@@ -25,14 +23,12 @@ from sparseconv_lib.study.report import (
     devices,
     mark,
     note,
-    without_what_lacks,
 )
 from sparseconv_lib.study.statistics import (
     Summary,
     paired,
     summarise,
 )
-from sparseconv_lib.study.traced import Traced
 from sparseconv_lib.study.transfer import (
     REESTIMATED,
     RUNNING,
@@ -52,7 +48,6 @@ STATISTICS = {RUNNING: "of training", REESTIMATED: "re-estimated"}
 FAR = ((0.5, 0.0), (0.5, 0.95), (0.8, 0.0), (0.8, 0.95))
 MIXED = full_name("fair, mixed_sparsity=true")
 RESCALED = full_name("fair, rescale=true")
-KINDS = {"bernoulli": "single pixels", "block": "blocks", "scan_line": "scan lines"}
 NOT_RUN = "<p>Not run yet.</p>"
 
 
@@ -585,98 +580,6 @@ def chosen(record: Record) -> tuple[float, int, int]:
 
 def _sorted(values: Iterable[float]) -> list[float]:
     return sorted(set(values))
-
-
-def fill_protocol(ground: str, fill: str) -> str:
-    changes = ["invert=true"] * (ground == "inverted") + [f"fill_from={fill}"] * (fill != "value")
-    return full_name(", ".join(["fair", *changes]))
-
-
-def fills_table() -> str:
-    """Digits as they are and inverted, by what stands where a pixel is missing."""
-    rows, found = [], []
-    for ground in ("as they are", "inverted"):
-        for p in TWO_SPARSITIES:
-            for network in PAPERS_NETWORKS:
-                for fill in FILLS if network in DENSE_NETWORKS else FILLS[:1]:
-                    protocol = fill_protocol(ground, fill)
-                    some = [
-                        record
-                        for record in records.load(transfer.EXPERIMENT, protocol)
-                        if record.key.network == network and record.key.sparsity == p
-                    ]
-                    found += some
-                    cells = transfer.cells_of(some)
-                    row = {
-                        "digits": ground,
-                        "trained at": f"{p:g}",
-                        "network": network,
-                        "missing pixels": {"value": "0"}.get(fill, f"{fill} observed"),
-                        "n": f"{len(some)}{mark(some)}",
-                    }
-                    if network == SPARSE:
-                        row["missing pixels"] = "not looked at"
-                    for q in (0.0, *TWO_SPARSITIES, PAPERS_SPARSITY):
-                        row[f"tested at {q:g}"] = percents(cells.get((network, p, q), {}))
-                    rows.append(row)
-    if not found:
-        return NOT_RUN
-    rows, lacks = without_what_lacks(rows, ["digits", "missing pixels"])
-    return as_html(
-        pandas.DataFrame(rows),
-        "Test accuracy in per cent, mean ± standard deviation over n seeds. 0 is the ground of a "
-        "digit as it is, and the ink of an inverted one; mean and nearest are those of the image's "
-        f"observed pixels. {devices(found)}.{lacks}{note(found)}",
-    )
-
-
-def kinds_table() -> str:
-    """Trained with pixels missing in one way, tested in another, at the same sparsity."""
-    rows, found = [], []
-    for kind, told in KINDS.items():
-        protocol = "fair" if kind == "bernoulli" else full_name(f"fair, mask_kind={kind}")
-        for p in TWO_SPARSITIES:
-            for network in PAPERS_NETWORKS:
-                some = [
-                    record
-                    for record in records.load(transfer.EXPERIMENT, protocol)
-                    if record.key.network == network and record.key.sparsity == p
-                ]
-                found += some
-                row = {"trained on": told, "p": f"{p:g}", "network": network}
-                row["n"] = f"{len(some)}{mark(some)}"
-                for other, name in KINDS.items():
-                    row[f"tested on {name}"] = percents(
-                        on_masks_by_seed(protocol, network, p, other)
-                    )
-                rows.append(row)
-    if not found:
-        return NOT_RUN
-    rows, lacks = without_what_lacks(rows, ["trained on"])
-    return as_html(
-        pandas.DataFrame(rows),
-        "Test accuracy in per cent, mean ± standard deviation over n seeds, by how pixels go "
-        "missing: one by one, in squares of 4 × 4, or in whole rows as a laser scanner leaves "
-        f"them. {devices(found)}.{lacks}{note(found)}",
-    )
-
-
-def on_masks_by_seed(protocol: str, network: str, sparsity: float, kind: str) -> dict[int, float]:
-    """Seed -> accuracy at the training sparsity with masks of that kind."""
-    return {
-        record.key.seed: score
-        for record in records.load(transfer.EXPERIMENT, protocol)
-        if (record.key.network, record.key.sparsity) == (network, sparsity)
-        and (score := on_masks(record, kind)) is not None
-    }
-
-
-def on_masks(record: Record, kind: str) -> float | None:
-    """A record's accuracy at its sparsity with masks of that kind; None if not tested."""
-    if kind == record.protocol.mask_kind:
-        return record.accuracy
-    found = record.content.get("other_masks", {}).get(kind)
-    return None if found is None else Traced(found, (record.key,))
 
 
 def run_table(trained: Sequence[Record]) -> str:

@@ -135,15 +135,49 @@ def in_words() -> str:
     )
 
 
-def _across_devices() -> str:
-    """ " Trained at 0 and 0.3, SparseConvNet ran on another device than plain networks."."""
+def on_one_device() -> str:
+    """The leads over the rows alone in which the layer and plain networks ran on one device."""
+    other_device = _rows_across_devices()
+    cells = measured("fair")
+    shared = shared_diagonal(cells)
+    rows = [p for p in shared if p not in other_device]
+    if not other_device or not rows:
+        return ""
+    told, taken = [], []
+    for name in [*PARTS][:2]:
+        where = [(p, q) for p in rows for q in shared if PARTS[name](p, q)]
+        gaps = {
+            other: paired(*(averaged(cells, network, where) for network in (SPARSE, other)))
+            for other in DENSE_NETWORKS
+        }
+        its = [f"{points(summarise(gap))} over {other}" for other, gap in gaps.items() if gap]
+        if its:
+            told.append(f"{name}, {in_a_row(its)}")
+            taken += [gap for gap in gaps.values() if gap]
+    if not told:
+        return ""
+    return (
+        f"Over the rows alone in which these ran on one device (trained at "
+        f"{in_a_row([f'{p:g}' for p in rows])}), SparseConvNet has, in points, tested "
+        f"{'; '.join(told)} ({HALF}, {n_of_seeds(taken)})."
+    )
+
+
+def _rows_across_devices() -> list[float]:
+    """The training sparsities at which the layer ran on another device than plain networks."""
     where = []
     for p in TEST_SPARSITIES:
         found = records_at("fair", [(p, p)])
         own = {devices([r]) for r in found if r.key.network == SPARSE}
         others = {devices([r]) for r in found if r.key.network in DENSE_NETWORKS}
         if own and others and own != others:
-            where.append(f"{p:g}")
+            where.append(p)
+    return where
+
+
+def _across_devices() -> str:
+    """ " Trained at 0 and 0.3, SparseConvNet ran on another device than plain networks."."""
+    where = [f"{p:g}" for p in _rows_across_devices()]
     if not where:
         return ""
     return f" Trained at {in_a_row(where)}, {SPARSE} ran on another device than plain networks."
