@@ -83,7 +83,7 @@ for question, answer in invariance_in_words.FINDINGS.items():
 display(HTML(report.paragraph(invariance_in_words.conditions())))
 for name, answer in (
     ("claims", invariance_in_words.claims_in_short),
-    ("averaged", whole_matrix.in_words),
+    ("averaged", whole_matrix.in_short),
     ("conditions", invariance_in_words.conditions),
 ):
     report.glue(name, answer())
@@ -196,12 +196,11 @@ display(HTML(report.folded("The accuracies behind it", accuracies)))
 # Two epochs at one learning rate measure the optimiser as much as the network.
 # The protocol `fair` trains every network until two epochs have brought nothing
 # better on 5,000 held-out training images, uses the weights of the best epoch,
-# and draws new masks in every epoch, at one learning rate for all. That rate
-# was tried with one seed at one sparsity, for three of the networks, and two
-# epochs without gain often come early. What this book says about
-# networks, rather than about the source, rests on it as far as it has been run.
-# Where chance ends trainings early, those that went on are the better ones, and
-# a network's spread over seeds is in part that of when its training stopped.
+# and draws new masks in every epoch, at one learning rate for all. What this
+# book says about networks, rather than about the source, rests on it as far as
+# it has been run. Two epochs without gain often come early. Where chance ends
+# trainings so, those that went on are the better ones, and a network's spread
+# over seeds is in part that of when its training stopped.
 
 # %% tags=["remove-input", "chapter"]
 display(HTML(report.paragraph(care_in_words.tuning())))

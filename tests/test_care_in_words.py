@@ -4,6 +4,7 @@ from invented import PLAIN, SPARSE, classified, score
 from scipy import stats
 from test_invariance_in_words import told_plainly
 
+from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import care_in_words
 from sparseconv_lib.study.grid import PATIENT, TUNING
 from sparseconv_lib.study.protocol import preset
@@ -19,12 +20,15 @@ def test_tuning_tells_what_the_common_rate_costs_each_network(recorded):
     told = told_plainly(care_in_words.tuning())
     assert "ConvNet 95.00 (0.003), 97.00 (0.01), 98.00 (0.03), 90.00 (0.1)" in told
     assert "(0.01 costs it 1.00 points)" in told and "n = 1" in told
+    assert "Not tried: ConvNet+mask, SparseConvNet and SparseConvNet-kept. (" in told
     candidates[1]["held_out_accuracy"] = 0.99
     recorded(classified(PLAIN, 0.5, 0, TUNING, candidates=candidates))
     assert "(0.01 is the best)" in care_in_words.tuning()
     candidates[2]["held_out_accuracy"] = 0.99
     recorded(classified(PLAIN, 0.5, 0, TUNING, candidates=candidates))
     assert "(0.01 and 0.03 are the best)" in care_in_words.tuning()
+    recorded(*(classified(network, 0.5, 0, TUNING, candidates=candidates) for network in NETWORKS))
+    assert "Not tried" not in care_in_words.tuning()
 
 
 def test_whether_longer_trainings_are_the_better_ones_is_told(recorded):

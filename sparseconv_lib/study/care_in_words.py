@@ -39,12 +39,14 @@ def tuning() -> str:
         told.append(f"{record.key.network} {listed}")
     if not told:
         return "Whether that rate is a good one for every network has not been run yet."
+    untried = [name for name in NETWORKS if name not in {r.key.network for r in tuned}]
+    lacking = f" Not tried: {in_a_row(untried)}." if untried else ""
     return (
         "Held-out accuracy in per cent by learning rate, each trained until two epochs brought "
         f"nothing better, at p = {tuned[0].key.sparsity:g}, seed 0, n = 1: {'; '.join(told)}. A "
         f"tenth of a point is {tuned[0].protocol.held_out // 1000} of the "
-        f"{tuned[0].protocol.held_out:,} held-out images, so that near rates are not told apart. "
-        f"({devices(tuned)}.)"
+        f"{tuned[0].protocol.held_out:,} held-out images, so that near rates are not told apart."
+        f"{lacking} ({devices(tuned)}.)"
     )
 
 

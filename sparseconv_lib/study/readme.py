@@ -22,7 +22,7 @@ def sentences() -> dict[str, str]:
         "invariance": "\n\n".join(
             (
                 invariance_in_words.claims_in_short(),
-                whole_matrix.in_words(),
+                whole_matrix.in_short(),
                 invariance_in_words.conditions(),
                 depth_in_words.control_in_short(),
             )

@@ -4,7 +4,7 @@ Averages are over pairs of those sparsities at which every network was trained b
 each pair counting alike, and are compared seed by seed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import pandas
@@ -38,6 +38,7 @@ PARTS: dict[str, Callable[[float, float], bool]] = {
     "with either, trained above": lambda p, q: p != q and p > LOW,
     "with as many": lambda p, q: p == q,
 }
+IN_SHORT = [*PARTS][:2] + [*PARTS][-1:]
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,12 @@ def _shared(statistics: str = RUNNING) -> list[str]:
     return [f"{p:g}" for p in shared_diagonal(measured("fair", statistics))]
 
 
-def in_words() -> str:
+def in_short() -> str:
+    """`in_words` without the parts that tell where it was trained."""
+    return in_words(IN_SHORT)
+
+
+def in_words(told_parts: Collection[str] = tuple(PARTS)) -> str:
     """What the layer has over plain networks on average, away from its training and at it."""
     gaps = leads(parts())
     shown = shown_among(gaps)
@@ -112,7 +118,7 @@ def in_words() -> str:
         return "What the layer is worth over the whole matrix has not been run by two seeds yet."
     told: list[str] = []
     named: list[str] = []  # the networks that the part before was held against, in this order
-    for name in PARTS:
+    for name in told_parts:
         its = {other: gaps[name, other] for other in DENSE_NETWORKS if (name, other) in gaps}
         each = [
             f"{points(summarise(gap))}{f' over {other}' * (named != [*its])}"
@@ -124,13 +130,15 @@ def in_words() -> str:
             named = [*its]
     rows = shown_among(averages())
     also = len(rows.above) + len(rows.below)
+    all_told = len(told_parts) == len(PARTS)
+    over = f"these {shown.tested}" if all_told else f"{shown.tested} such averages"
     shared = _shared()
     out_of = "" if len(shared) == len(TEST_SPARSITIES) else f" out of {in_a_row(shared)}"
     return (
         f"Averaged over pairs of a training and a test sparsity{out_of}, each counting alike, "
         f"SparseConvNet has, in points, tested {'; '.join(told)}. Averaged for each training "
         f"sparsity, {also or 'none'} of {rows.tested} differences {'are' if also > 1 else 'is'} "
-        f"shown. (Shown: after Holm’s correction over these {shown.tested}, the others are not; "
+        f"shown. (Shown: after Holm’s correction over {over}, the others are not; "
         f"averages were chosen with the records in view; {HALF}, {n_of_seeds(gaps.values())}.)"
     )
 
