@@ -86,8 +86,9 @@ display(
 
 # %% [markdown] tags=["chapter"]
 # Table 4 is judged by another protocol: the source's split cannot be made
-# again, so each seed draws its own, and the spread holds the luck of the split,
-# too.
+# again, so each seed draws its own, whatever the class, and the spread holds
+# the luck of the split, too. Such a split may part the two versions that Faces
+# and Faces_easy hold of one photograph.
 
 # %% tags=["hide-input", "chapter"]
 display(
@@ -135,9 +136,9 @@ display(HTML(report.verdict_table("caltech")))
 # ## Masks that compound
 #
 # The source's notebook keeps one list of images and multiplies each new mask
-# into it. Its sweep therefore never starts from whole images: a leftover mask
-# has already taken 30 % of the pixels at "p = 0", and every sparsity takes its
-# share of what the earlier ones have left. The network is told the newest mask
+# into it. Its sweep therefore never starts from whole images: at "p = 0" a
+# leftover mask has already taken pixels, and every sparsity takes its share of
+# what the earlier ones have left. The network is told the newest mask
 # only, so that a pixel lost earlier looks like one observed to be black. The
 # accuracies that this notebook printed are not those of Table 4; code that made
 # Table 4 is not among what is public.

@@ -165,8 +165,9 @@ display(HTML(report.verdict_table()))
 #   training seed.
 # - A *possible* setting is not shown to be the source's: a run that is not
 #   seeded leaves no trace.
-# - On Caltech-101 a difference of two single trainings says little. Where n is
-#   1 no claim is judged; [](caltech.ipynb) lists what is still to be trained.
+# - On Caltech-101 a difference of two single trainings says little. No claim
+#   is judged by fewer seeds than its rule asks for; [](caltech.ipynb) lists
+#   what is still to be trained.
 # - ResNet18 at the source's length asks for a GPU, and waits for one; what is
 #   said of it here comes from a proof, and from a reduced protocol that names
 #   itself.

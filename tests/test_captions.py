@@ -58,9 +58,14 @@ def test_one_run_each_has_no_better_or_worse():
     assert told == (
         "In one run each, points against P: A −2.0 (p = 0.5) to +1.0 (p = 0); B +0.0 (p = 0.5). "
     )
-    # Beside several seeds a single one is no finding.
-    assert "B is" not in captions.differences(
-        {"A": {0.0: ABOVE}, "B": {0.5: summarise([0.5])}}, "P"
+    # Beside several seeds a single one is no finding, and is named as one.
+    assert captions.differences({"A": {0.0: ABOVE}, "B": {0.5: summarise([0.5])}}, "P") == (
+        "By single 95 % intervals, against P, A is better at p = 0 (p = 0.5: one run, not judged). "
+    )
+    part = {"A": {0.0: NEITHER, 0.5: summarise([0.5]), 0.8: NEITHER}}
+    assert captions.differences(part, "P") == (
+        "By single 95 % intervals, against P, A is not told apart at any p tried (p = 0.5: one "
+        "run, not judged). "
     )
 
 
@@ -94,7 +99,17 @@ def test_accuracies_fall_and_lie_apart():
     assert plain(captions.accuracies(alone)) == "In one run each, accuracies are 95.0 % at p = 0. "
     same = {name: {0.0: summarise([0.95]), 0.5: summarise([0.9, 0.9])} for name in "AB"}
     assert plain(captions.accuracies(same)) == (
-        "Mean accuracies (of one run in places) fall from 95.0 % at p = 0 to 90.0 % at p = 0.5. "
+        "Mean accuracies (of one run at p = 0) fall from 95.0 % at p = 0 to 90.0 % at p = 0.5. "
+    )
+    # A single run may lie anywhere, so that it is not where they lie farthest apart.
+    several = {
+        "A": {0.0: seeds(0.95), 0.5: summarise([0.9]), 0.8: seeds(0.7)},
+        "B": {0.0: seeds(0.94), 0.5: summarise([0.5]), 0.8: seeds(0.65)},
+    }
+    assert plain(captions.accuracies(several)) == (
+        "Mean accuracies (of one run at p = 0.5) fall from between 94.0 and 95.0 % at p = 0 to "
+        "between 65.0 and 70.0 % at p = 0.8; they lie farthest apart at p = 0.8, A 5.0 points "
+        "above B. "
     )
 
 

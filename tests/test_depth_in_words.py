@@ -87,6 +87,9 @@ def test_the_control_says_what_it_shows(recorded):
     )
     in_short = told_plainly(depth_in_words.control_in_short())
     assert in_short == re.sub(" Its error goes .* 5.10 m[.]", "", told_now()) != told_now()
+    recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *flat("linear", 5.0))
+    beaten = "Linear interpolation is shown to beat ConvNet and SparseConvNet with 5 % or more. ("
+    assert beaten in told_plainly(depth_in_words.control_in_short())
     # 110 metres at most and 10 at least; over missing pixels 220 and 40.
     recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *steep("nearest"))
     assert (

@@ -48,6 +48,28 @@ def test_accuracies_are_asked_for_by_experiment_and_protocol():
     assert ("mnist", "as_written, epochs=10") in asked  # what a contrast names beside its own
 
 
+def test_what_was_run_in_part_is_counted_and_shown_where_it_was_run_most():
+    def told(seeds):
+        """seeds: p -> how many both networks have there."""
+        table = {
+            (network, p, p): dict.fromkeys(range(n), accuracy)
+            for p, n in seeds.items()
+            for network, accuracy in (("ConvNet", 0.6), ("SparseConvNet-kept", 0.59))
+        }
+        rows = ledger.rows(lambda e, p: table if (e, p) == ("caltech", "as_written") else {})
+        return {row.claim.id: row for row in rows}
+
+    part = told({0.0: 3, 0.5: 1, 0.8: 3})
+    assert part["caltech-no-gain"].reason.endswith(
+        " So far: 2 of 10 comparisons, by 1 to 3 of the grid's 5 seeds."
+    )
+    assert "at p = 0.8" in numbers.plain(ledger.ours(part["caltech-no-gain"]))
+    assert ledger.ours(part["caltech-no-gain"]).endswith("n = 3")
+    assert part["caltech-13-points"].reason.endswith(" So far: 3 of the grid's 5 seeds.")
+    whole = told({0.0: 5, 0.8: 5})["caltech-13-points"]
+    assert "So far" not in whole.reason
+
+
 def test_recorded_reads_records_by_sparsity_and_seed(monkeypatch):
     def record(seed):
         key = records.Key("mnist", "as_written", "ConvNet", 0.8, seed)

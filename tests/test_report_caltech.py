@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm, t
 from test_captions import caption
 from test_records import a_record
 
@@ -129,7 +130,18 @@ def test_one_of_table_4s_differences_lies_beyond_chance_and_none_after_correctio
         a_caltech_record(PLAIN, 0.8, correct=alike), a_caltech_record(KEPT, 0.8, correct=other)
     )
     told = report_caltech.noise_in_words()
-    assert "beyond that, uncorrected: p = 0.5." in told
+    assert re.search(
+        r"about ± \d\.\d points; beyond that: p = 0.5 \(also after that correction", told
+    )
+    other = alike ^ (np.arange(1736) % 8 == 0)  # of networks that differ on more, it allows more
+    recorded(
+        a_caltech_record(PLAIN, 0.8, correct=alike), a_caltech_record(KEPT, 0.8, correct=other)
+    )
+    half = 100 * norm.ppf(0.975) * (alike.astype(float) - other).std(ddof=1) / 1736**0.5
+    adjusted = 10 * 2 * norm.sf(4.26 / (half / norm.ppf(0.975)))  # Holm's first step of ten
+    told = report_caltech.noise_in_words()
+    assert f"about ± {half:.1f} points; beyond that: p = 0.5" in told
+    assert told.endswith("p = 0.5 (also after that correction).") == (adjusted < 0.05)
 
 
 def test_differences_are_told_by_seed_and_by_image(recorded):
@@ -144,7 +156,9 @@ def test_differences_are_told_by_seed_and_by_image(recorded):
     # The interval of a paired difference of proportions, from the two kinds of disagreement.
     b, c, n = (kept & ~plain).sum(), (plain & ~kept).sum(), 1736
     half = 1.96 * 100 * np.sqrt(b + c - (b - c) ** 2 / n) / n
-    low, high = re.search(r"\((\S+) to (\S+)\)", row["ours, by image"].replace("−", "-")).groups()
+    low, high = re.search(
+        r"\((\S+) to (\S+)\)", row["ours, by image, seed 0"].replace("−", "-")
+    ).groups()
     assert float(low) == pytest.approx(mean - half, abs=0.06)
     assert float(high) == pytest.approx(mean + half, abs=0.06)
 
@@ -152,7 +166,8 @@ def test_differences_are_told_by_seed_and_by_image(recorded):
     more += [a_caltech_record(KEPT, 0.5, 1, correct=np.roll(kept, 3) & plain)]
     recorded(*found, *more)
     (row,) = (r for r in cells(report_caltech.noise_table("as_written")) if r["p"] == "0.5")
-    assert " to " in row["ours, by training seed"] and "n = 1" not in row["ours, by training seed"]
+    assert " to " in row["ours, by training seed"] and "n = 2" in row["ours, by training seed"]
+    assert row["ours, by image, seed 0"].startswith(f"{mean:+.2f} (".replace("-", "−"))
 
 
 def test_the_answer_names_n_and_the_points_lost(recorded):
@@ -164,6 +179,52 @@ def test_the_answer_names_n_and_the_points_lost(recorded):
     assert "with 50 %" not in told
     whole, masked = (np.mean(np.arange(1736) % 10 < 6 - 2 * p) for p in (0.0, 0.8))
     assert f"ConvNet {100 * (whole - masked):.1f} (n = 1)" in told
+
+
+def test_the_answer_of_several_seeds_tells_what_one_more_run_would_give(recorded):
+    right = {(KEPT, 0.0): (900, 910, 935), (PLAIN, 0.0): (1000, 1010, 1005),
+             (KEPT, 0.8): (800, 780, 820), (PLAIN, 0.8): (850, 860, 880)}  # fmt: skip
+    found = [
+        a_caltech_record(network, p, seed, correct=np.arange(1736) < count)
+        for (network, p), counts in right.items()
+        for seed, count in enumerate(counts)
+    ]
+    for record in found:
+        if record.key.seed:
+            record.content["provenance"] = {**record.content["provenance"], "device": "another"}
+    recorded(*found)
+    told = numbers.plain(report_caltech.in_words("as_written")).replace("\u00a0", " ")
+    share = {cell: 100 * np.array(counts) / 1736 for cell, counts in right.items()}
+    mean, sd = share[KEPT, 0.8].mean(), share[KEPT, 0.8].std(ddof=1)
+    assert (
+        f"with 80 % of the pixels missing SparseConvNet-kept reaches {mean:.2f} ± {sd:.2f}" in told
+    )
+    gaps = share[KEPT, 0.0] - share[PLAIN, 0.0]
+    half = t.ppf(0.975, 2) * gaps.std(ddof=1) / 3**0.5
+    between = f"({gaps.mean() - half:+.1f} to {gaps.mean() + half:+.1f}), n = 3"
+    assert f"a difference of {gaps.mean():+.1f} {between}".replace("-", "−") in told
+    lost = share[PLAIN, 0.0] - share[PLAIN, 0.8]
+    for wider in (3**-0.5, (1 + 1 / 3) ** 0.5):  # of the mean, and of one more run
+        half = t.ppf(0.975, 2) * lost.std(ddof=1) * wider
+        assert f"{lost.mean() - half:.1f} to {lost.mean() + half:.1f}" in told
+    assert told.endswith("95 % intervals; an invented processor, 2 cores (seed 0); another "
+                         "(seeds 1 and 2).)")  # fmt: skip
+
+
+def test_devices_are_told_by_seed_where_each_seed_had_its_own():
+    def made_by(*devices):
+        found = [a_caltech_record(n, 0.0, s) for s in range(len(devices)) for n in SOURCE_NETWORKS]
+        for record in found:
+            where = {"device": devices[record.key.seed]}
+            record.content["provenance"] = record.content["provenance"] | where
+        return found
+
+    assert report.devices_by_seed([]) == ""
+    assert report.devices_by_seed(made_by("a", "a")) == "a"
+    assert report.devices_by_seed(made_by("b", "a", "b")) == "b (seeds 0 and 2); a (seed 1)"
+    mixed = made_by("b", "a")
+    mixed[0].content["provenance"] = {**mixed[0].content["provenance"], "device": "a"}
+    assert report.devices_by_seed(mixed) == "a; b"
 
 
 def test_the_short_answer_is_that_of_the_protocol_by_which_table_4_is_judged(recorded):
@@ -219,7 +280,8 @@ def test_accuracy_by_class_is_counted_on_that_classes_images(recorded):
         f"The 4 largest classes hold {100 * share:.2f}\u00a0% of the test images"
     )
     assert f"{100 * 100 / 101:.2f}\u00a0% as a mean over classes, with 1 class of which" in told
-    assert "(n = 2, made by other code" in told
+    assert "(means over n = 2 seeds; an invented processor, 2 cores, made by other code" in told
+    assert "with 1 class of which no test image is recognised by any of 2 trainings" in told
 
 
 def every_text_of_classes():
@@ -448,7 +510,7 @@ def test_the_figure_of_epochs_shows_the_mean_curves(recorded, drawn):
     assert caption(text).startswith(
         "After 50 epochs ConvNet recognises 88.2 % of the test images and 50.0 % of those it trains"
         " on, n = 1; after 10 epochs ConvNet recognises 63.0 % of the test images and 50.0 % of "
-        "those it trains on, n = 2. Accuracy on whole images"
+        "those it trains on, means of n = 2. Accuracy on whole images"
     )
     assert "not been run" not in text
     shown = lines(drawn[0].axes[0])

@@ -29,6 +29,9 @@ def differences(cells: Mapping[str, BySparsity], against: str) -> str:
     if not judged:
         return _one_run_each(cells, against)
     tried = sorted({p for by in judged.values() for p in by})
+    drawn = sorted({p for by in cells.values() for p in by})
+    once = [p for p in drawn if p not in tried]
+    but = f" (p = {in_a_row([f'{p:g}' for p in once])}: one run, not judged)" if once else ""
     alike: dict[str, list[str]] = {}  # what is shown -> of which networks
     for network, by in judged.items():
         signs = {
@@ -44,7 +47,7 @@ def differences(cells: Mapping[str, BySparsity], against: str) -> str:
         f"{in_a_row(networks)} {'is' if len(networks) == 1 else 'are'} {shown}"
         for shown, networks in alike.items()
     ]
-    return f"By single 95 % intervals, against {against}, {'; '.join(told)}. "
+    return f"By single 95 % intervals, against {against}, {'; '.join(told)}{but}. "
 
 
 def _one_run_each(cells: Mapping[str, BySparsity], against: str) -> str:
@@ -76,10 +79,11 @@ def accuracies(cells: Mapping[str, BySparsity]) -> str:
         told = low if numbers.plain(low) == numbers.plain(high) else f"between {low} and {high}"
         return f"{told}{NO_BREAK}%"
 
-    several = all(by[p].n > 1 for by in shown for p in shared)
+    once = [p for p in shared if any(by[p].n == 1 for by in shown)]
     single = all(by[p].n == 1 for by in shown for p in shared)
     told = "In one run each, accuracies" if single else "Mean accuracies"
-    told += "" if single or several else " (of one run in places)"
+    if once and not single:
+        told += f" (of one run at p = {in_a_row([f'{p:g}' for p in once])})"
     first, last = shared[0], shared[-1]
     if first == last:
         return f"{told} are {span(first)} at p = {first:g}. "
@@ -87,7 +91,11 @@ def accuracies(cells: Mapping[str, BySparsity]) -> str:
     told += f" {'fall' if fall else 'go'} from {span(first)} at p = {first:g} to {span(last)}"
     told += f" at p = {last:g}"
     if len(shown) > 1:
-        gaps = {p: cells[high][p].mean - cells[low][p].mean for p, (low, high) in ends.items()}
+        gaps = {
+            p: cells[high][p].mean - cells[low][p].mean
+            for p, (low, high) in ends.items()
+            if p not in once or len(once) == len(shared)
+        }
         widest = max(gaps, key=lambda p: gaps[p])
         low, high = ends[widest]
         gap = f"{100 * gaps[widest]:.1f}"

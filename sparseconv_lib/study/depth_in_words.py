@@ -61,12 +61,13 @@ def control_in_words(protocol: str) -> str:
     return _control(protocol, _times(cells), _of_more_pixels(cells, protocol))
 
 
-def _control(protocol: str, times: Mapping[str, Summary], more: str = "") -> str:
+def _control(protocol: str, times: Mapping[str, Summary], more: str = "", linear: str = "") -> str:
     told = (
         _trained_with(protocol),
         f"{_moved(times)}: {_of_the_code(times)}.",
         more,
         _of_the_nearest(protocol),
+        linear,
         _n_and_devices(protocol),
     )
     return " ".join(filter(None, told))
@@ -75,12 +76,12 @@ def _control(protocol: str, times: Mapping[str, Summary], more: str = "") -> str
 def control_in_short() -> str:
     """The control on one data set of maps, the paper's own kind if it was run, for the first page.
 
-    Does the layer keep its error, and does it beat the nearest observed pixel?
+    Does the layer keep its error, and does it beat what needs no network?
     """
     for protocol in MAPS:
         cells = measured(protocol)
         if _can_be_judged(cells):
-            return _control(protocol, _times(cells))
+            return _control(protocol, _times(cells), linear=_by_linear(cells))
     return NO_CONTROL
 
 

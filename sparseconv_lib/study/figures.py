@@ -204,9 +204,9 @@ def _accuracy(summary: Summary) -> str:
 
 
 def _half_widths(by_sparsity: dict[float, Summary]) -> np.ndarray | None:
-    """Half of each 95 % interval in points, 0 where n is 1; None where no cell has one."""
+    """Half of each 95 % interval in points, NaN where n is 1; None where no cell has one."""
     half = np.array([100 * (s.high - s.mean) for s in by_sparsity.values()])
-    return None if np.isnan(half).all() else np.nan_to_num(half)
+    return None if np.isnan(half).all() else half
 
 
 def paired_differences(cells: dict[str, dict[float, Summary]], against: str, caption: str) -> str:

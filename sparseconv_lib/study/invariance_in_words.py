@@ -125,14 +125,20 @@ def claims_in_short() -> str:
     lost, ahead = (list(_run(row)) for row in rows)
     if not lost or not ahead:
         return f"{claim()} {beats()}"
-    by: dict[str, list[str]] = {}  # plain network -> where the layer is shown to be above it
+    # Plain network -> where the layer is above it by the rule's test, and where below by the same.
+    by: dict[str, list[str]] = {}
+    below_by: dict[str, list[str]] = {}
     for contrast, cell in ahead:
-        where = by.setdefault(contrast.subtrahend.network, [])
-        if cell["inside"]:
-            where.append(f"{contrast.minuend.test:g}")
-    above = [
-        f"over {other} {f'at {in_a_row(at)}' if at else 'nowhere'}" for other, at in by.items()
-    ]
+        other, where = contrast.subtrahend.network, f"{contrast.minuend.test:g}"
+        by.setdefault(other, []).extend([where] * bool(cell["inside"]))
+        is_below = cell["high"] is not None and cell["high"] < 0
+        below_by.setdefault(other, []).extend([where] * is_below)
+    above = " and of ".join(
+        f"{other} {f'at {in_a_row(at)}' if at else 'nowhere'}" for other, at in by.items()
+    )
+    behind = in_a_row(
+        [f"{other} at {in_a_row(at)}" for other, at in below_by.items() if at] or ["none"]
+    )
     trained = in_a_row(sorted({f"{contrast.minuend.train:g}" for contrast, _ in ahead}))
     tested = in_a_row(sorted({f"{contrast.minuend.test:g}" for contrast, _ in ahead}))
     _, below = _above_and_below(ahead)
@@ -144,7 +150,8 @@ def claims_in_short() -> str:
         "That it beats plain convolutions at a sparsity not met in training, even those that are "
         f"given the mask, is {rows[1].word}: the rule asks that, trained at p = {trained}, it be "
         f"shown to be ahead at {tested}; by the rule’s own test, one-sided and not corrected, it "
-        f"is so {', '.join(above)}; after Holm’s correction {below} shown to be behind."
+        f"is ahead of {above}, and by the same test behind {behind}; after Holm’s correction, "
+        f"which the rule asks for before it says no, {below} shown to be behind."
     )
 
 

@@ -85,10 +85,15 @@ def _row(claim: Claim, accuracies: Callable[[str, str], Accuracies]) -> Row:
 def _so_far(claim: Claim, verdict: Verdict) -> str:
     """The verdict's reason, marked as not final while the published grid asks for more seeds."""
     grid = grid_of(claim.experiment, claim.protocol)
-    least = min(cell["n"] for cell in verdict.cells)
-    if grid is None or least >= grid.seeds:
+    if grid is None or min(cell["n"] for cell in verdict.cells) >= grid.seeds:
         return verdict.reason
-    return f"{verdict.reason} So far: {least} of the grid's {grid.seeds} seeds."
+    run = [cell["n"] for cell in verdict.cells if cell["n"]]
+    least, most = min(run), max(run)
+    seeds = f"{least if least == most else f'{least} to {most}'} of the grid's {grid.seeds} seeds"
+    if len(run) == len(verdict.cells):
+        return f"{verdict.reason} So far: {seeds}."
+    what = "values" if claim.rule.type == "prediction" else "comparisons"
+    return f"{verdict.reason} So far: {len(run)} of {len(verdict.cells)} {what}, by {seeds}."
 
 
 def ours(row: Row, named: bool = False) -> str:

@@ -148,6 +148,18 @@ def points(difference: Summary | None, digits: int = 1) -> str:
     )
 
 
+def plus_minus(difference: Summary) -> str:
+    """ "+1.2 ± 0.4": a difference in points and half of its 95 % interval."""
+    half = "" if difference.n == 1 else f" ± {100 * (difference.high - difference.mean):.1f}"
+    told = f"{signed(100 * difference.mean, 1)}{half}".replace(" ", NO_BREAK)
+    return numbers.number(told, difference, f"{100 * difference.sd:.2f} points")
+
+
+def points_and_n(difference: Summary) -> str:
+    """ "+3.1 (+2.0 to +4.2), n = 5"."""
+    return f"{points(difference)}, n = {difference.n}".replace(" ", NO_BREAK)
+
+
 def architecture_table(architecture: Architecture, protocol: Protocol) -> str:
     """Each network's layers' outputs and parameters, counted on the networks themselves."""
     rows = []
@@ -214,7 +226,8 @@ def run_table(trained: Sequence[Record], keys: Sequence[Key], claim: str = "mnis
     return as_html(
         pandas.DataFrame(rows).fillna("–"),
         f"Test accuracy at p = {keys[0].sparsity:g} after training at the same p. "
-        "The source has one run of each network. Images a second are those trained on, testing "
+        "The source has one run of each network that it trained. Images a second are those trained "
+        "on, testing "
         f"after each epoch included. {' / '.join(sorted(where_from))}",
     )
 
@@ -375,7 +388,8 @@ def other_networks_table(experiment: str, protocol: str, claim: str) -> str:
         others,
         row,
         "Test accuracy in per cent, mean ± standard deviation over seeds, of the networks that the "
-        "source did not train.",
+        "source did not train. At p = 0 SparseConvNet is SparseConvNet-kept: no mask has a hole "
+        "that a rule could close.",
     )
 
 
@@ -413,7 +427,7 @@ def _grid_table(
         n = sorted({summary.n if summary else 0 for summary in shown})
         seeds = str(n[0]) if len(n) == 1 else f"{n[0]} to {n[-1]}"
         rows.append([f"{p:g}", seeds, *row(p, cells, marks)])
-    made_on = devices(records.load(experiment, protocol)) or "not run"
+    made_on = devices_by_seed(records.load(experiment, protocol)) or "not run"
     caption += f" n is the number of seeds. Protocol {protocol}; {made_on}.{note(found)}"
     return as_html(pandas.DataFrame(rows, columns=["p", "n", *headings]), caption)
 
@@ -440,7 +454,7 @@ def note(found: Iterable[Record]) -> str:
 
 def accuracy_figure(experiment: str, protocol: str, claim: str) -> str:
     """Figure 4 of the source with ours."""
-    summaries = _summaries(experiment, protocol)
+    summaries, found = _summaries(experiment, protocol), records.load(experiment, protocol)
     source_cells = claims.load()[claim].source
     source = {
         network: {
@@ -456,7 +470,8 @@ def accuracy_figure(experiment: str, protocol: str, claim: str) -> str:
         run,
         source,
         f"{captions.accuracies(run)}Test accuracy against sparsity, {_seeds(summaries)}; bars are "
-        "95 % intervals of the mean where there are several. Crosses are the source's single runs.",
+        "95 % intervals of the mean where there are several. Crosses are the source's single runs. "
+        f"{devices_by_seed(found) or 'Not run'}.",
     )
     return chart + accuracies_plotted(
         run, source, with_interval, "Test accuracy in per cent, with 95 % intervals of the mean."
@@ -465,7 +480,8 @@ def accuracy_figure(experiment: str, protocol: str, claim: str) -> str:
 
 def difference_figure(experiment: str, protocol: str, against: str) -> str:
     """Every network minus `against`, paired by seed."""
-    cells = tables.accuracies(records.load(experiment, protocol))
+    found = records.load(experiment, protocol)
+    cells = tables.accuracies(found)
     grid = _grid(experiment, protocol)
     differences: dict[str, dict[float, Summary]] = {}
     for network in grid.networks:
@@ -480,10 +496,11 @@ def difference_figure(experiment: str, protocol: str, against: str) -> str:
         against,
         f"{captions.differences(differences, against)}Test accuracy minus that of {against} with "
         f"the same seed, masks and order of images, {_seeds(differences)}; bars are 95 % intervals "
-        "of the mean difference where there are several, not corrected for their number.",
+        "of the mean difference where there are several, not corrected for their number. "
+        f"{devices_by_seed(found) or 'Not run'}.",
     )
     return chart + accuracies_plotted(
-        differences, {}, points, f"Points above {against}, with 95 % intervals."
+        differences, {}, points_and_n, f"Points above {against}, with 95 % intervals."
     )
 
 
@@ -562,7 +579,7 @@ def glue_headline(experiment: str, protocol: str) -> None:
     import myst_nb  # only where chapters are made
 
     found = records.load(experiment, protocol)
-    glue("mnist_headline", headline(tables.accuracies(found), HEADLINE_SPARSITY))
+    glue("mnist_headline", finding(experiment, protocol))
     for name, plain in (
         ("mnist_n", _seeds(_summaries(experiment, protocol))),
         ("mnist_device", devices(found) or "nothing has run yet"),
@@ -571,17 +588,28 @@ def glue_headline(experiment: str, protocol: str) -> None:
 
 
 def finding(experiment: str, protocol: str) -> str:
-    """The finding with n and device, as the README says it."""
-    found = records.load(experiment, protocol)
-    told = headline(tables.accuracies(found), HEADLINE_SPARSITY)
-    plain = ("ConvNet", HEADLINE_SPARSITY, HEADLINE_SPARSITY)
-    seeds = len(tables.accuracies(found).get(plain, {}))
-    if not seeds:
-        return told
+    """The finding in one sentence: every network against ConvNet, with n and device."""
+    found, p = records.load(experiment, protocol), HEADLINE_SPARSITY
+    cells = tables.accuracies(found)
+    plain = cells.get(("ConvNet", p, p), {})
+    gaps = {
+        network: paired_difference(seeds, plain)
+        for network in ("SparseConvNet-kept", "SparseConvNet", "ConvNet+mask")
+        if plain.keys() & (seeds := cells.get((network, p, p), {})).keys()
+    }
+    if not gaps:
+        return f"No two networks have been trained at p = {p:g} yet."
+    least, most = (f(gap.n for gap in gaps.values()) for f in (min, max))
+    n = f"n = {least}" if least == most else f"n = {least} to {most}"
+    planned = _grid(experiment, protocol).seeds
+    told = ", ".join(f"{network} {plus_minus(gap)}" for network, gap in gaps.items())
     return (
-        f"{told} (In brackets 95 % intervals over {seeds} paired seeds, of "
-        f"{_grid(experiment, protocol).seeds} planned, not corrected for the three comparisons; "
-        f"{devices(found)}.)"
+        "Trained as the source's text has it (two epochs, one learning rate for all, batches of "
+        f"{preset('as_written').batch_size}, chosen because they come near its Table 3) on digits, "
+        f"with {100 * p:g} % of the pixels missing in training and test alike, the differences "
+        f"from ConvNet are, in points: {told} (± half of the 95 % interval, {n}"
+        f"{f' of {planned} planned' * (most < planned)}, not corrected for their number; "
+        f"{devices(found)})."
     )
 
 
@@ -590,23 +618,16 @@ def devices(found: Sequence[Record]) -> str:
     return "; ".join(sorted({record.content["provenance"]["device"] for record in found}))
 
 
-def headline(cells: Mapping[tuple[str, float, float], Mapping[int, float]], p: float) -> str:
-    """The finding in one sentence: every network against ConvNet at sparsity p."""
-    plain = cells.get(("ConvNet", p, p), {})
-    told = {}
-    for network in ("SparseConvNet-kept", "SparseConvNet", "ConvNet+mask"):
-        seeds = cells.get((network, p, p), {})
-        if not plain.keys() & seeds.keys():
-            return f"No network has been trained at p = {p:g} yet."
-        told[network] = difference_in_words(paired_difference(seeds, plain))
-    return (
-        "Trained as the source's text has it (two epochs, one learning rate for all; batches of "
-        f"{preset('as_written').batch_size}, chosen because they come near its Table 3), against a "
-        f"plain convolutional network, on digits of which {100 * p:g} % of the pixels "
-        f"are missing in training and test alike, the sparse convolution as the source built it "
-        f"is {told['SparseConvNet-kept']}; with its mask dilated, as in the original paper, "
-        f"{told['SparseConvNet']}; and a plain network that is given the mask as one more channel, "
-        f"{told['ConvNet+mask']}."
+def devices_by_seed(found: Sequence[Record]) -> str:
+    """`devices`, each with its seeds where every seed had one and they had several."""
+    seeds: dict[str, set[int]] = {}
+    for record in found:
+        seeds.setdefault(record.content["provenance"]["device"], set()).add(record.key.seed)
+    if len(seeds) < 2 or sum(map(len, seeds.values())) > len(set.union(*seeds.values())):
+        return devices(found)
+    return "; ".join(
+        f"{device} (seed{'s' * (len(its) > 1)} {captions.in_a_row([f'{s}' for s in sorted(its)])})"
+        for device, its in sorted(seeds.items(), key=lambda each: min(each[1]))
     )
 
 

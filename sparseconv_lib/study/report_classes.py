@@ -13,8 +13,9 @@ import pandas
 from sparseconv_lib.study import caltech, figures, numbers, records
 from sparseconv_lib.study.grid import SOURCE_NETWORKS
 from sparseconv_lib.study.records import Record
-from sparseconv_lib.study.report import NO_BREAK, as_html, mark, percent, signed
+from sparseconv_lib.study.report import NO_BREAK, as_html, devices, mark, percent, points
 from sparseconv_lib.study.report_caltech import SPARSE, committed_answers
+from sparseconv_lib.study.statistics import paired_difference, summarise
 from sparseconv_lib.study.traced import Traced
 
 WHOLE, SPARSER = 0.0, 0.8
@@ -24,12 +25,17 @@ NOT_RUN = "Not run yet at both sparsities with the committed split."
 
 @dataclass(frozen=True)
 class OfClass:
-    """One class: its name, its training and test images, and accuracy -> of the sparsities."""
+    """One class: its name, its training and test images, and sparsity -> seed -> accuracy."""
 
     name: str
     train: int
     test: int
-    accuracy: Mapping[float, float]  # mean over seeds
+    by_seed: Mapping[float, Mapping[int, float]]
+
+    @property
+    def accuracy(self) -> dict[float, float]:
+        """Sparsity -> mean over seeds."""
+        return {p: summarise(seeds.values()).mean for p, seeds in self.by_seed.items()}
 
 
 def compared(protocol: str) -> dict[int, list[Record]]:
@@ -49,28 +55,12 @@ def by_class(protocol: str, network: str) -> list[OfClass]:
     seeds = compared(protocol)
     if not seeds:
         return []
-    mean = {
-        p: np.mean(
-            [
-                bits
-                for four in seeds.values()
-                for record in four
-                if (record.key.network, record.key.sparsity) == (network, p)
-                and (bits := committed_answers(record)) is not None
-            ],
-            axis=0,
-        )
-        for p in (WHOLE, SPARSER)
+    answers = {
+        record.key: bits
+        for four in seeds.values()
+        for record in four
+        if record.key.network == network and (bits := committed_answers(record)) is not None
     }  # (N_test,) each
-    behind = {
-        p: {
-            record.key
-            for four in seeds.values()
-            for record in four
-            if (record.key.network, record.key.sparsity) == (network, p)
-        }
-        for p in mean
-    }
     entries = caltech.read_manifest()
     train = pandas.Series([e.label for e in entries if e.part == "train"]).value_counts()
     labels = np.array([e.label for e in entries if e.part == "test"])
@@ -79,7 +69,14 @@ def by_class(protocol: str, network: str) -> list[OfClass]:
             name,
             int(train[name]),
             int((labels == name).sum()),
-            {p: Traced(mean[p][labels == name].mean(), behind[p]) for p in mean},
+            {
+                p: {
+                    key.seed: Traced(bits[labels == name].mean(), (key,))
+                    for key, bits in answers.items()
+                    if key.sparsity == p
+                }
+                for p in (WHOLE, SPARSER)
+            },
         )
         for name in caltech.classes(entries)
     ]
@@ -99,10 +96,12 @@ def by_size(found: list[OfClass]) -> list[list[OfClass]]:
 
 
 def _seeds_in_words(protocol: str) -> str:
-    """ "n = 3", and where other code than today's made one of the trainings, that."""
+    """ "means over n = 3 seeds", the devices, and where other code than today's made one, that."""
     seeds = compared(protocol)
-    other = mark(record for four in seeds.values() for record in four)
-    return f"n = {len(seeds)}" + (", made by other code than today's" if other else "")
+    found = [record for four in seeds.values() for record in four]
+    n = f"means over n = {len(seeds)} seeds" if len(seeds) > 1 else f"n = {len(seeds)}"
+    other = ", made by other code than today's" if mark(found) else ""
+    return f"{n}; {devices(found)}{other}"
 
 
 def _sizes(classes: list[OfClass]) -> str:
@@ -183,23 +182,28 @@ def size_table(protocol: str) -> str:
             return f"<p>{NOT_RUN}</p>"
         for group in by_size(found):
             images = sum(c.test for c in group)
-            accuracy = {
-                p: sum(c.accuracy[p] * c.test for c in group) / images for p in (WHOLE, SPARSER)
-            }
+            whole, sparser = (
+                {
+                    seed: sum((c.by_seed[p][seed] * c.test for c in group), Traced(0)) / images
+                    for seed in compared(protocol)
+                }
+                for p in (WHOLE, SPARSER)
+            )
             rows.append(
                 {
                     "network": network,
                     "training images": _sizes(group),
                     "classes": len(group),
                     "test images": images,
-                    f"p = {WHOLE:g}": percent(accuracy[WHOLE]),
-                    f"p = {SPARSER:g}": percent(accuracy[SPARSER]),
-                    "lost": _lost(accuracy[WHOLE] - accuracy[SPARSER]),
+                    f"p = {WHOLE:g}": percent(summarise(whole.values()).mean),
+                    f"p = {SPARSER:g}": percent(summarise(sparser.values()).mean),
+                    "lost": points(paired_difference(whole, sparser)),
                 }
             )
     return as_html(
         pandas.DataFrame(rows),
-        f"Test accuracy by the size of the class, and the points lost to p = {SPARSER:g}; "
+        f"Test accuracy by the size of the class, and the points lost to p = {SPARSER:g}, with "
+        "95 % intervals, paired by seed, where there are several; "
         f"{_seeds_in_words(protocol)}.",
     )
 
@@ -229,13 +233,9 @@ def lost_table(protocol: str, rows_shown: int = 10) -> str:
         pandas.DataFrame(table),
         f"The {_classes(len(table))} of {len(rows)} with the largest loss from whole images to "
         f"{100 * SPARSER:g} % missing, in points, both networks together; "
-        f"{_seeds_in_words(protocol)}. A class with ten test images moves by ten points with each "
-        "of them, and the worst of so many look worse than they are.",
+        f"{_seeds_in_words(protocol)}. In one training a class with ten test images moves by ten "
+        "points with each of them, and the worst of so many look worse than they are.",
     )
-
-
-def _lost(difference: float) -> str:
-    return numbers.number(signed(100 * difference, 1), difference)
 
 
 def _classes(n: int) -> str:
@@ -244,7 +244,8 @@ def _classes(n: int) -> str:
 
 def errors_in_words(protocol: str) -> str:
     """How far the accuracy is that of a few large classes."""
-    told = []
+    told, trainings = [], len(compared(protocol))
+    by_any = f" by any of {trainings} trainings" if trainings > 1 else ""
     for network in SOURCE_NETWORKS:
         found = by_class(protocol, network)
         if not found:
@@ -257,7 +258,7 @@ def errors_in_words(protocol: str) -> str:
             told.append(
                 f"{network} at p = {p:g}: {percent(over_images)} of the images, but "
                 f"{percent(over_classes)} as a mean over classes, with {_classes(none)} of which "
-                "no test image is recognised"
+                f"no test image is recognised{by_any}"
             )
     share = sum(sorted(c.test for c in found)[-LARGE:]) / images
     return (

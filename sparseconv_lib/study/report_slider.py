@@ -135,7 +135,8 @@ def _probabilities(experiment: str, protocol: str, sparsity: float, by: dict[str
     return (
         '<div class="table-scroll"><table class="shares" aria-label="Probabilities at '
         f'p = {sparsity:g}"><thead><tr><th scope="col">class</th>{head}</tr></thead>'
-        f"<tbody>{''.join(body)}</tbody><tfoot><tr><th scope=row>right, of all test images</th>"
+        f"<tbody>{''.join(body)}</tbody><tfoot><tr>"
+        "<th scope=row>right, of all test images, seed 0</th>"
         f"{''.join(reached)}</tr></tfoot></table></div>"
     )
 

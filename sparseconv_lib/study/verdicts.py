@@ -37,8 +37,8 @@ class Verdict:
     and `inside_alone` is read from the uncorrected one. For a difference it
     is the 1 − 2·alpha interval of the mean, which lies within the bounds just where the test
     shows it; `inside` and `outside` say what was shown. What is not known is None. decisive: which
-    of `cells` the reason tells of, or the first that was run; None if none was. Numbers in the
-    reason are marked, as `numbers` says.
+    of `cells` the reason tells of, or where seeds are too few the one with the most; None if none
+    was run. Numbers in the reason are marked, as `numbers` says.
     """
 
     claim: str
@@ -92,7 +92,7 @@ def _judge_prediction(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
             row["inside_alone"] = _touches(value, slack, *alone)
         rows.append(row)
     if reason := _too_few(rows, rule.minimum_n):
-        return Verdict(claim.id, UNDECIDED, reason, rows, _first_run(rows))
+        return Verdict(claim.id, UNDECIDED, reason, rows, _most_run(rows))
 
     inside = sum(row["inside"] for row in rows)
     alone = sum(row["inside_alone"] for row in rows)
@@ -137,7 +137,7 @@ def _judge_contrasts(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
                 row |= {"low": summary.low, "high": summary.high, "inside": inside < rule.alpha}
         rows.append(row)
     if reason := _too_few(rows, rule.minimum_n):
-        return Verdict(claim.id, UNDECIDED, reason, rows, _first_run(rows))
+        return Verdict(claim.id, UNDECIDED, reason, rows, _most_run(rows))
 
     adjusted = statistics.holm(p_out)
     for row, p in zip(rows, adjusted, strict=True):
@@ -173,8 +173,10 @@ def _judge_contrasts(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
     return Verdict(claim.id, UNDECIDED, reason, rows, i)
 
 
-def _first_run(rows: list[dict[str, Any]]) -> int | None:
-    return next((i for i, row in enumerate(rows) if row["n"]), None)
+def _most_run(rows: list[dict[str, Any]]) -> int | None:
+    """The row with the most seeds, of several the first; None if none was run."""
+    most = max(range(len(rows)), key=lambda i: rows[i]["n"])
+    return most if rows[most]["n"] else None
 
 
 def _row(cell: Cell, n: int) -> dict[str, Any]:
