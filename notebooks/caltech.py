@@ -69,6 +69,7 @@ protocol, sparsity, first = keys[0].protocol, keys[0].sparsity, keys[0].seed
 for sentence in report_caltech.found_in_words(protocol):
     display(HTML(report.paragraph(sentence)))
 display(HTML(report.paragraph(report_caltech.noise_in_words())))
+report.glue("caltech", report_caltech.in_short())
 
 # %% [markdown] tags=["chapter"]
 # The source's Table 4 and Figure 8, with p = 0 added. The source trained each

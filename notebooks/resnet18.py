@@ -77,9 +77,10 @@ keys, knobs, training = runner.asked(
 
 # %% tags=["remove-input", "chapter"]
 display(HTML(report.paragraph(report_resnet.in_words())))
-for base in ladder.BASES:
+for base in sorted(ladder.BASES, key=lambda base: not report_ladder.run(base)):
     display(HTML(report.paragraph(report_ladder.in_words(base))))
     display(HTML(report.paragraph(report_resnet.sparse_in_words(base))))
+report.glue("resnet18", report_resnet.in_short())
 
 # %% [markdown] tags=["chapter"]
 # ## What the source saw
@@ -224,14 +225,14 @@ display(HTML(report_resnet.taps_table(rows, 224)))
 # %% [markdown] tags=["chapter"]
 # ## The ladder
 #
-# Between the source's sparse network and its dense one stand six differences.
-# Mending them one after the other shows what each is worth; but what one is
-# worth depends on which others are there, so they are mended in one order, in
-# the reverse one, and each alone. That was fixed before the first of these
-# networks was trained; how many seeds the reduced protocol gets, after its
-# first one. How blocks are tested does not touch their training, so
-# each training gives two rungs. The mask's own rule, the seventh difference,
-# changes nothing here, as shown above, and was not trained.
+# The source's sparse network differs from its dense one in seven ways. One of
+# them, the mask's rule, changes nothing at p = 0, as shown above. The other six
+# are mended one after the other, which shows what each is worth; but what one
+# is worth depends on which others are there, so they are mended in one order,
+# in the reverse one, and each alone. A *rung* is a network with some of them
+# mended. How blocks are tested does not touch their training, so each training
+# gives two rungs. The orders were fixed before the first of these networks was
+# trained; the reduced protocol's number of seeds, after its first one.
 
 # %% tags=["hide-input", "chapter"]
 for base in ladder.BASES:
@@ -286,9 +287,11 @@ display(HTML(report_resnet.mask_table((0.3, 0.5, 0.8, 0.95, 0.99))))
 # which is almost always observed: behind them next to nothing counts as missing
 # up to p = 0.8, whatever the rule. There the source's explanation is void, for
 # no block sees a mask with holes to speak of. Only p = 0.95 is left to ask what
-# one mask used twice costs. Of the rules for the residual sum, union gives the
-# mask of the convolutions and intersection that of the skip, because what the
-# skip has observed lies inside what the windows have.
+# one mask used twice costs, and there the rule changes what the stem hands on,
+# too, so that the difference is that of the rule as a whole. Of the rules for
+# the residual sum, union gives the mask of the convolutions and intersection
+# that of the skip, because what the skip has observed lies inside what the
+# windows have.
 
 # %% tags=["hide-input", "chapter"]
 for base in ladder.BASES:

@@ -228,8 +228,8 @@ def test_the_waterfall_tells_its_numbers(install):
     assert "train the blocks +13.0" in html  # in order, the other fault of the pair is there
     assert "train the blocks +20.0" in html  # in reverse, it is not
     assert caption(html).startswith(
-        "The step that gains most, in points: mended in order “train the blocks”, +13.0 (every "
-        "seed); mended in reverse order “train the blocks”, +20.0 (every seed). What each"
+        "The step that gains most, in points: mended in order “train the blocks”, +13.0 (each of "
+        "3 seeds); mended in reverse order “train the blocks”, +20.0 (each of 3 seeds). What each"
     )
     install(recorded("reduced", 1, ladder.down()))
     assert caption(report_ladder.waterfall("reduced")).startswith(
@@ -247,10 +247,15 @@ def test_in_words(install):
     short = numbers.plain(report_ladder.in_short("reduced")).replace("\u00a0", " ")
     assert f"ahead of the source's sparse one by +{100 * gap:.1f} (" in short
     assert "the residual blocks are not trained: +13.0 (" in short and "n = 3" in short
+    alone = numbers.plain(report_ladder.untrained_in_short("reduced")).replace("\u00a0", " ")
+    assert alone.startswith("To train them, and mend nothing else, gains +13.0 ± 0.0 of the ")
+    assert f" of the +{100 * gap:.1f} ± " in alone and "interval, n = 3; " in alone
+    assert report_ladder.run("reduced") and not report_ladder.run("as_written")
 
 
 def test_what_has_not_been_run_says_so(install):
     assert report_ladder.in_short("reduced") == ""  # and the page that quotes it says nothing
+    assert report_ladder.untrained_in_short("reduced") == ""
     assert "0 of the ladder's 16 networks" in report_ladder.in_words("reduced")
     for told in (
         report_ladder.alone_table("reduced"),

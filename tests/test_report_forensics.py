@@ -84,7 +84,7 @@ def test_costs_are_told_in_points_with_intervals():
     assert (first["in"], last["in"]) == ("as_written", "as_coded")
     # -2, -2 and -3 points: mean -2.33, t(2, 97.5 %) = 4.303, sd 0.577.
     assert first["p = 0.8"] == last["p = 0.9"] == "−2.33 (−3.8 to −0.9)"
-    assert {row["p = 0.5"] for row in others} == {"+0.00 (every seed)"}
+    assert {row["p = 0.5"] for row in others} == {"+0.00 (each of 3 seeds)"}
     assert len(others) == 4 and {row["n"] for row in others} == {"3"}
     assert rows(report_forensics.costs_table({}, "ConvNet"))[0]["p = 0.05"] == "not run"
     assert "no line has been trained" in report_forensics.costs_in_short({}, 0.8)

@@ -66,13 +66,12 @@ def test_differences_where_pixels_are_missing_are_told_with_what_chance_gives(in
         a_resnet_record("ConvNet", 0.8, accuracy=0.5),
     )
     told = numbers.plain(report_resnet.sparse_in_words("reduced")).replace("\u00a0", " ")
-    assert (
-        "sparse − dense: −5.0 at p = 0.3; one mask twice: kept − dilated: −1.0 at p = 0.3" in told
-    )
+    rule = "mask kept − dilated, in stem and blocks"
+    assert f"sparse − dense: −5.0 at p = 0.3; {rule}: −1.0 at p = 0.3 (n = 1)." in told
     alike = "the same training, loss by loss"
     assert alike not in told
     # 1.96 · √(2 · 0.25 / 1736), in points
-    assert "(n = 1)" in told and "below about 3.3 points" in told and "p = 0.8" not in told
+    assert "moves a difference by about ± 3.3 points" in told and "p = 0.8" not in told
     more = [
         a_resnet_record(network, 0.3, seed, accuracy=accuracy + seed / 50)
         for network, accuracy in (("ConvNet", 0.55), ("SparseConvNet", 0.5))
@@ -84,7 +83,7 @@ def test_differences_where_pixels_are_missing_are_told_with_what_chance_gives(in
     twins = ("SparseConvNet", "SparseConvNet-kept")
     install(*(a_resnet_record(network, 0.3, accuracy=0.5) for network in twins))
     told = numbers.plain(report_resnet.sparse_in_words("reduced")).replace("\u00a0", " ")
-    assert f"one mask twice: kept − dilated: {alike}, at p = 0.3" in told
+    assert f"{rule}: {alike}, at p = 0.3" in told
     assert report_resnet.difference_table("reduced").count(alike) == 1
 
 
@@ -221,7 +220,7 @@ def test_differences_are_paired_by_seed(install):
         for seed in range(2 if network == "ConvNet" else 3)
     ))  # fmt: skip
     rows = {row["difference"]: row for row in cells(report_resnet.difference_table("reduced"))}
-    assert rows["sparse − dense"]["p = 0.5"] == "+5.0 (every seed), n = 2"
+    assert rows["sparse − dense"]["p = 0.5"] == "+5.0 (both seeds), n = 2"
     assert rows["sparse − ConvNet+mask"]["p = 0.8"].endswith("n = 3")
     assert rows["sparse − ConvNet+mask"]["p = 0.8"].startswith("−5.0")
     assert rows["kept − dense"]["p = 0.5"] == "not run"

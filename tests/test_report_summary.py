@@ -6,8 +6,9 @@ import statistics
 
 import pytest
 from bs4 import BeautifulSoup
+from scipy.stats import t
 
-from sparseconv_lib.study import records, report_summary
+from sparseconv_lib.study import numbers, records, report, report_summary
 from sparseconv_lib.study.paths import RESULTS
 
 # The maps of depth are told of as far as they were run, whole ones first; their records are in m.
@@ -66,3 +67,28 @@ def test_what_has_not_been_run_is_a_dash(monkeypatch):
     assert len(table) == len(COLUMNS)
     assert all(column.pop("asked").endswith("not run") for column in table)
     assert {text for column in table for text in column.values()} == {"–"}
+
+
+def test_the_finding_is_that_of_the_files():
+    at = {
+        network: {
+            path.stem.rpartition("seed")[2]: 100
+            * json.loads(path.read_text("utf-8"))["accuracy"]["0.8"]
+            for path in (RESULTS / "mnist" / "as_written").glob(f"{network}-p0.80-seed*.json")
+        }
+        for network in ("ConvNet", "SparseConvNet-kept", "SparseConvNet", "ConvNet+mask")
+    }
+    plain = at.pop("ConvNet")
+    told = numbers.plain(report.finding("mnist", "as_written")).replace("\u00a0", " ")
+    for network, seeds in at.items():
+        gaps = [seeds[seed] - plain[seed] for seed in seeds.keys() & plain.keys()]
+        half = t.ppf(0.975, len(gaps) - 1) * statistics.stdev(gaps) / len(gaps) ** 0.5
+        gap = f"{network} {statistics.mean(gaps):+.1f} ± {half:.1f}"
+        assert gap.replace(" -", " −") in told
+        assert f"n = {len(gaps)}" in told
+
+
+def test_without_records_there_is_no_finding(recorded):
+    assert report.finding("mnist", "as_written") == (
+        "No two networks have been trained at p = 0.8 yet."
+    )

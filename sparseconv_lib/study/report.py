@@ -134,13 +134,13 @@ def signed(number: float, digits: int) -> str:
 def points(difference: Summary | None, digits: int = 1) -> str:
     """ "+3.1 (+2.0 to +4.2)": in points, with its interval; one seed's alone, or "not run".
 
-    Seeds that all differ by the same are told so, "+0.9 (every seed)".
+    Seeds that all differ by the same are told so, "+0.9 (each of 3 seeds)".
     """
     if difference is None:
         return "not run"
     told = signed(100 * difference.mean, digits)
     if difference.n > 1 and difference.sd < ROUNDED:  # an interval of no width looks certain
-        told += " (every seed)"
+        told += f" ({'both' if difference.n == 2 else f'each of {difference.n}'} seeds)"
     elif difference.n > 1:
         told += f" ({signed(100 * difference.low, 1)} to {signed(100 * difference.high, 1)})"
     return numbers.number(

@@ -16,6 +16,7 @@ from sparseconv_lib.study.report import (
     devices,
     mark,
     note,
+    plus_minus,
     points,
     signed,
     spread,
@@ -129,7 +130,7 @@ def alone_table(base: str) -> str:
         "rest (alone, last). In both orders the gains add up to the whole. Alone they need not: "
         "what is left over, or counted twice, is what the faults do to each other. 95 % intervals "
         "over paired seeds where there are several, not corrected for their number, "
-        f"n = {total.n}. {reduced_in_words(base)}",
+        f"n = {total.n}. {reduced_in_words(base)} {_where(base)}",
     )
 
 
@@ -243,6 +244,11 @@ def _whole(way: Sequence[Step]) -> dict[str, Summary] | None:
     return gains if len(gains) == len(way) else None
 
 
+def run(base: str) -> bool:
+    """Whether anything of the ladder has been run under that protocol."""
+    return any(records.load("resnet18", name) for name in ladder.protocols(base))
+
+
 def in_words(base: str) -> str:
     """The ladder's answer in a few sentences."""
     found = {name: records.load("resnet18", name) for name in ladder.protocols(base)}
@@ -270,6 +276,20 @@ def in_short(base: str) -> str:
     return (
         f"Under {base} the dense ResNet18 is ahead of the source's sparse one by {points(total)} "
         f"points.{_alone_in_words(base)} n = {total.n} in each."
+    )
+
+
+def untrained_in_short(base: str) -> str:
+    """What training the blocks alone gains, of the whole gap; "" if the two have not been run."""
+    total = _gain(base, ladder.CODE, ladder.DENSE)
+    gain = _gain(base, *ladder.mended_alone("untrained"))
+    if total is None or gain is None:
+        return ""
+    found = [r for name in ladder.protocols(base) for r in records.load("resnet18", name)]
+    return (
+        f"To train them, and mend nothing else, gains {plus_minus(gain)} of the "
+        f"{plus_minus(total)} points by which the dense network is ahead (± half of the 95 % "
+        f"interval, n = {total.n}; {devices(found)}). {reduced_in_words(base)}"
     )
 
 
