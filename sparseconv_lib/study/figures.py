@@ -182,10 +182,11 @@ def accuracy_by_sparsity(
         panel.set(xlabel="sparsity p (training and test)", ylabel="test accuracy (%)")
     axis.set(title="all sparsities")
     detail.set(xlim=(0.65, 0.97), title="p ≥ 0.7")
-    high = [100 * s.mean for by in cells.values() for p, s in by.items() if p >= 0.7]
-    high += [100 * v for by in source.values() for p, v in by.items() if p >= 0.7]
-    if high:
-        detail.set_ylim(min(high) - 2, max(high) + 1)
+    high = [s for by in cells.values() for p, s in by.items() if p >= 0.7]
+    seen = [100 * v for by in source.values() for p, v in by.items() if p >= 0.7]
+    seen += [100 * x for s in high for x in (s.mean, s.low, s.high) if not np.isnan(x)]
+    if seen:
+        detail.set_ylim(min(seen) - 1, max(seen) + 1)
     ends = "; ".join(
         f"{network} from {100 * s[min(s)].mean:.1f} % at p = {min(s):g} to "
         f"{100 * s[max(s)].mean:.1f} % at p = {max(s):g}"
