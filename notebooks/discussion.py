@@ -55,7 +55,7 @@ report_summary.glue_in_short()
 # ## Does the sparse convolution help, trained and tested at one sparsity?
 
 # %% tags=["remove-input"]
-display(HTML(report.paragraph(report.finding("mnist", "as_written"))))
+display(HTML(report.paragraph(report_summary.finding())))
 
 # %% [markdown]
 # That is a statement about the source's protocol, not about the networks: two

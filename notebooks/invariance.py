@@ -198,8 +198,8 @@ display(HTML(report.folded("The accuracies behind it", accuracies)))
 # better on 5,000 held-out training images, uses the weights of the best epoch,
 # and draws new masks in every epoch, at one learning rate for all. What this
 # book says about networks, rather than about the source, rests on it as far as
-# it has been run. Two epochs without gain often come early. Where chance ends
-# trainings so, those that went on are the better ones, and a network's spread
+# it has been run. Two epochs without gain often come early. Where chance ends a
+# training early, those that went on are the better ones, and a network's spread
 # over seeds is in part that of when its training stopped.
 
 # %% tags=["remove-input", "chapter"]

@@ -34,6 +34,7 @@ from sparseconv_lib.study import (
     records,
     report,
     report_slider,
+    report_summary,
     runner,
 )
 from sparseconv_lib.study.protocol import check_parameter_names
@@ -63,7 +64,7 @@ protocol, sparsity, first = keys[0].protocol, keys[0].sparsity, keys[0].seed
 # ## What was found
 
 # %% tags=["remove-input", "chapter"]
-display(HTML(report.paragraph(report.finding("mnist", protocol))))
+display(HTML(report.paragraph(report_summary.finding())))
 
 # %% [markdown] tags=["chapter"]
 # The source's Table 3 and Figure 4, with p = 0 and p = 0.95 added. The source
@@ -84,7 +85,7 @@ display(HTML(report.accuracy_figure("mnist", protocol, "mnist-table-3")))
 display(HTML(report.difference_figure("mnist", protocol, "ConvNet")))
 
 # %% tags=["remove-cell", "chapter"]
-report.glue_headline("mnist", protocol)
+report.glue("mnist_headline", report_summary.finding())
 
 # %% [markdown] tags=["chapter"]
 # ## One digit, from whole to nearly nothing

@@ -77,7 +77,9 @@ keys, knobs, training = runner.asked(
 
 # %% tags=["remove-input", "chapter"]
 display(HTML(report.paragraph(report_resnet.in_words())))
-for base in sorted(ladder.BASES, key=lambda base: not report_ladder.run(base)):
+for base in sorted(
+    ladder.BASES, key=lambda base: not report_ladder.has_run(base)
+):
     display(HTML(report.paragraph(report_ladder.in_words(base))))
     display(HTML(report.paragraph(report_resnet.sparse_in_words(base))))
 report.glue("resnet18", report_resnet.in_short())

@@ -60,12 +60,18 @@ def test_one_run_each_has_no_better_or_worse():
     )
     # Beside several seeds a single one is no finding, and is named as one.
     assert captions.differences({"A": {0.0: ABOVE}, "B": {0.5: summarise([0.5])}}, "P") == (
-        "By single 95 % intervals, against P, A is better at p = 0 (p = 0.5: one run, not judged). "
+        "By single 95 % intervals, against P, A is better at p = 0 (not judged, one run: B at p = "
+        "0.5). "
     )
     part = {"A": {0.0: NEITHER, 0.5: summarise([0.5]), 0.8: NEITHER}}
     assert captions.differences(part, "P") == (
-        "By single 95 % intervals, against P, A is not told apart at any p tried (p = 0.5: one "
-        "run, not judged). "
+        "By single 95 % intervals, against P, A is not told apart at any p judged (not judged, "
+        "one run: A at p = 0.5). "
+    )
+    part = {"A": {0.0: BELOW, 0.5: summarise([0.5]), 0.8: BELOW}, "B": {0.0: summarise([0.1])}}
+    assert captions.differences(part, "P") == (
+        "By single 95 % intervals, against P, A is worse at every p judged (not judged, one run: A "
+        "at p = 0.5; B at p = 0). "
     )
 
 
@@ -101,6 +107,8 @@ def test_accuracies_fall_and_lie_apart():
     assert plain(captions.accuracies(same)) == (
         "Mean accuracies (of one run at p = 0) fall from 95.0 % at p = 0 to 90.0 % at p = 0.5. "
     )
+    same["B"][0.0] = summarise([0.95, 0.95])
+    assert "(of one run for some at p = 0) " in captions.accuracies(same)
     # A single run may lie anywhere, so that it is not where they lie farthest apart.
     several = {
         "A": {0.0: seeds(0.95), 0.5: summarise([0.9]), 0.8: seeds(0.7)},

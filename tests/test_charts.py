@@ -5,6 +5,7 @@ import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
@@ -52,6 +53,25 @@ def test_one_seed_has_no_spread():
     assert told(soup(html)) == ["ConvNet, p = 0.5: 90.00 %, n = 1"]
     html = figures.paired_differences({"SparseConvNet": {0.5: summarise([-0.01])}}, "ConvNet", "")
     assert told(soup(html)) == ["SparseConvNet, p = 0.5: −1.00 points, n = 1"]
+
+
+def test_the_enlarged_chart_shows_whole_intervals_and_one_run_has_none(monkeypatch):
+    made, usual = [], figures.new_figure
+
+    def noted(*arguments, **more):
+        made.append(usual(*arguments, **more))
+        return made[-1]
+
+    monkeypatch.setattr(figures, "new_figure", noted)
+    cells = {0.5: summarise([0.9]), 0.8: summarise([0.5, 0.6, 0.55]), 0.9: summarise([0.4])}
+    figures.accuracy_by_sparsity({"ConvNet": cells}, {}, "")
+    (_, whole), (_, enlarged) = made
+    low, high = enlarged.get_ylim()
+    assert low < 40 < 100 * cells[0.8].high < high
+    assert low < 100 * cells[0.8].low
+    (bars,) = whole.containers[0].lines[2]
+    (bar,) = [ends for ends in bars.get_segments() if len(ends) and np.isfinite(ends).all()]
+    assert bar[:, 1] == pytest.approx([100 * cells[0.8].low, 100 * cells[0.8].high])
 
 
 def test_points_lie_where_matplotlib_draws_their_marks():

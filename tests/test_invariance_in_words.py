@@ -174,7 +174,7 @@ def test_the_whole_matrix_is_told_in_few_numbers(recorded):
     short = told_plainly(whole_matrix.in_short())
     *elsewhere, as_many = expected(TEST_SPARSITIES).split("; ")
     assert "; ".join((*elsewhere[:2], as_many)) in short and "with either" not in short
-    assert "correction over 10 such averages, the others are not; " in short
+    assert "correction over 10 leads, these 6 among them, the others are not; " in short
     rows = {row["tested"]: row for row in cells(whole_matrix.table())}
     assert [row["cells"] for row in rows.values()] == ["28", "28", "28", "28", "8"]
     assert rows["with fewer"]["SparseConvNet − ConvNet"] == (

@@ -250,7 +250,7 @@ def test_in_words(install):
     alone = numbers.plain(report_ladder.untrained_in_short("reduced")).replace("\u00a0", " ")
     assert alone.startswith("To train them, and mend nothing else, gains +13.0 ± 0.0 of the ")
     assert f" of the +{100 * gap:.1f} ± " in alone and "interval, n = 3; " in alone
-    assert report_ladder.run("reduced") and not report_ladder.run("as_written")
+    assert report_ladder.has_run("reduced") and not report_ladder.has_run("as_written")
 
 
 def test_what_has_not_been_run_says_so(install):

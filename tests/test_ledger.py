@@ -61,7 +61,8 @@ def test_what_was_run_in_part_is_counted_and_shown_where_it_was_run_most():
 
     part = told({0.0: 3, 0.5: 1, 0.8: 3})
     assert part["caltech-no-gain"].reason.endswith(
-        " So far: 2 of 10 comparisons, by 1 to 3 of the grid's 5 seeds."
+        "Not yet run in 8 of 10 cells, first SparseConvNet-kept − ConvNet at p = 0.05. Where run: "
+        "1 to 3 of the grid's 5 seeds."
     )
     assert "at p = 0.8" in numbers.plain(ledger.ours(part["caltech-no-gain"]))
     assert ledger.ours(part["caltech-no-gain"]).endswith("n = 3")

@@ -130,18 +130,20 @@ def test_one_of_table_4s_differences_lies_beyond_chance_and_none_after_correctio
         a_caltech_record(PLAIN, 0.8, correct=alike), a_caltech_record(KEPT, 0.8, correct=other)
     )
     told = report_caltech.noise_in_words()
-    assert re.search(
-        r"about ± \d\.\d points; beyond that: p = 0.5 \(also after that correction", told
-    )
-    other = alike ^ (np.arange(1736) % 8 == 0)  # of networks that differ on more, it allows more
+    half = 100 * norm.ppf(0.975) * (alike.astype(float) - other).std(ddof=1) / 1736**0.5
+    assert (
+        f"about ± {half:.1f} points, by the answers of our own networks (seed 0, the most of p = "
+        "0.8); beyond that: p = 0.5 (also after Holm’s correction over ten)."
+    ) in told
+    assert half < 1.1
+    # Of networks that agree on half of the images alone, it allows more, and ten looks count.
+    other = alike ^ (np.arange(1736) % 2 == 0)
     recorded(
         a_caltech_record(PLAIN, 0.8, correct=alike), a_caltech_record(KEPT, 0.8, correct=other)
     )
     half = 100 * norm.ppf(0.975) * (alike.astype(float) - other).std(ddof=1) / 1736**0.5
-    adjusted = 10 * 2 * norm.sf(4.26 / (half / norm.ppf(0.975)))  # Holm's first step of ten
-    told = report_caltech.noise_in_words()
-    assert f"about ± {half:.1f} points; beyond that: p = 0.5" in told
-    assert told.endswith("p = 0.5 (also after that correction).") == (adjusted < 0.05)
+    assert 10 * 2 * norm.sf(4.26 / (half / norm.ppf(0.975))) > 0.05  # Holm's first step
+    assert half < 4.26 and report_caltech.noise_in_words().endswith("beyond that: p = 0.5.")
 
 
 def test_differences_are_told_by_seed_and_by_image(recorded):
@@ -181,7 +183,7 @@ def test_the_answer_names_n_and_the_points_lost(recorded):
     assert f"ConvNet {100 * (whole - masked):.1f} (n = 1)" in told
 
 
-def test_the_answer_of_several_seeds_tells_what_one_more_run_would_give(recorded):
+def test_the_answer_of_several_seeds_tells_what_another_seed_would_give(recorded):
     right = {(KEPT, 0.0): (900, 910, 935), (PLAIN, 0.0): (1000, 1010, 1005),
              (KEPT, 0.8): (800, 780, 820), (PLAIN, 0.8): (850, 860, 880)}  # fmt: skip
     found = [
@@ -192,7 +194,8 @@ def test_the_answer_of_several_seeds_tells_what_one_more_run_would_give(recorded
     for record in found:
         if record.key.seed:
             record.content["provenance"] = {**record.content["provenance"], "device": "another"}
-    recorded(*found)
+    # A fourth seed that one network lacks counts in no mean.
+    recorded(*found, a_caltech_record(PLAIN, 0.8, 3, correct=np.ones(1736, bool)))
     told = numbers.plain(report_caltech.in_words("as_written")).replace("\u00a0", " ")
     share = {cell: 100 * np.array(counts) / 1736 for cell, counts in right.items()}
     mean, sd = share[KEPT, 0.8].mean(), share[KEPT, 0.8].std(ddof=1)
@@ -204,11 +207,15 @@ def test_the_answer_of_several_seeds_tells_what_one_more_run_would_give(recorded
     between = f"({gaps.mean() - half:+.1f} to {gaps.mean() + half:+.1f}), n = 3"
     assert f"a difference of {gaps.mean():+.1f} {between}".replace("-", "−") in told
     lost = share[PLAIN, 0.0] - share[PLAIN, 0.8]
-    for wider in (3**-0.5, (1 + 1 / 3) ** 0.5):  # of the mean, and of one more run
-        half = t.ppf(0.975, 2) * lost.std(ddof=1) * wider
-        assert f"{lost.mean() - half:.1f} to {lost.mean() + half:.1f}" in told
-    assert told.endswith("95 % intervals; an invented processor, 2 cores (seed 0); another "
-                         "(seeds 1 and 2).)")  # fmt: skip
+    of_mean, of_another = (t.ppf(0.975, 2) * lost.std(ddof=1) * k**0.5 for k in (1 / 3, 1 + 1 / 3))
+    assert (
+        f"ConvNet {lost.mean():.1f} ({lost.mean() - of_mean:.1f} to {lost.mean() + of_mean:.1f}; "
+        f"another seed {lost.mean() - of_another:.1f} to {lost.mean() + of_another:.1f}; n = 3)"
+    ) in told
+    assert told.endswith(
+        "loss prediction intervals; an invented processor, 2 cores (seed 0); another (seeds 1 and "
+        "2).)"
+    )
 
 
 def test_devices_are_told_by_seed_where_each_seed_had_its_own():
@@ -243,8 +250,8 @@ def test_the_short_answer_is_that_of_the_protocol_by_which_table_4_is_judged(rec
     gap = f"{gaps.mean():+.1f} ± {half:.1f}".replace("-", "−")
     assert numbers.plain(report_caltech.in_short()).replace("\u00a0", " ") == (
         "On Caltech-101, each seed with a split of its own, SparseConvNet-kept minus ConvNet is, "
-        f"in points, {gap} at p = 0.05 and {gap} at p = 0.8 (± half of the 95 % interval, n = 3, "
-        "not corrected for their number; an invented processor, 2 cores)."
+        f"in points, {gap} at p = 0.05 and {gap} at p = 0.8 (± half of the 95 % interval, not "
+        "corrected for the number of differences, n = 3; an invented processor, 2 cores)."
     )
     table = cells(report.source_table("caltech", report_caltech.BY_SEED, "caltech-table-4"))
     assert {row["p"]: row["n"] for row in table}["0.8"] == "3"

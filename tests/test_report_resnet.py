@@ -8,6 +8,7 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from test_captions import caption
+from test_ladder import recorded as the_ladder
 from test_records import a_record
 from test_report_caltech import cells
 
@@ -71,7 +72,7 @@ def test_differences_where_pixels_are_missing_are_told_with_what_chance_gives(in
     alike = "the same training, loss by loss"
     assert alike not in told
     # 1.96 · √(2 · 0.25 / 1736), in points
-    assert "moves a difference by about ± 3.3 points" in told and "p = 0.8" not in told
+    assert "two networks of equal worth ± 3.3 points, if each" in told and "p = 0.8" not in told
     more = [
         a_resnet_record(network, 0.3, seed, accuracy=accuracy + seed / 50)
         for network, accuracy in (("ConvNet", 0.55), ("SparseConvNet", 0.5))
@@ -79,7 +80,7 @@ def test_differences_where_pixels_are_missing_are_told_with_what_chance_gives(in
     ]
     install(*more)
     told = report_resnet.sparse_in_words("reduced")
-    assert "(n = 2)" in told and "chance" not in told
+    assert "(n = 2)" in told and "equal worth" not in told
     twins = ("SparseConvNet", "SparseConvNet-kept")
     install(*(a_resnet_record(network, 0.3, accuracy=0.5) for network in twins))
     told = numbers.plain(report_resnet.sparse_in_words("reduced")).replace("\u00a0", " ")
@@ -246,3 +247,13 @@ def test_coverage_counts_every_training_of_the_grid():
         asked = sum(len(page.keys) for page in EXPERIMENTS[name].pages())
         told = [row["trained"].split(" of ") for row in rows if row["experiment"] == name]
         assert sum(int(of) for _, of in told) == asked
+
+
+def test_the_first_page_tells_the_count_and_what_was_measured(install):
+    counted = report_resnet.in_short()
+    assert counted.endswith("those of the residual blocks, were never trained.")
+    assert report_resnet.in_words().startswith(counted)
+    install(*the_ladder("reduced", 2))
+    told = numbers.plain(report_resnet.in_short()).replace("\u00a0", " ")
+    assert told.startswith(counted)
+    assert "gains +13.0 ± 0.0 of the +" in told and "n = 2; " in told and "Reduced proto" in told

@@ -8,7 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 from scipy.stats import t
 
-from sparseconv_lib.study import numbers, records, report, report_summary
+from sparseconv_lib.study import numbers, records, report_summary
 from sparseconv_lib.study.paths import RESULTS
 
 # The maps of depth are told of as far as they were run, whole ones first; their records are in m.
@@ -79,7 +79,7 @@ def test_the_finding_is_that_of_the_files():
         for network in ("ConvNet", "SparseConvNet-kept", "SparseConvNet", "ConvNet+mask")
     }
     plain = at.pop("ConvNet")
-    told = numbers.plain(report.finding("mnist", "as_written")).replace("\u00a0", " ")
+    told = numbers.plain(report_summary.finding()).replace("\u00a0", " ")
     for network, seeds in at.items():
         gaps = [seeds[seed] - plain[seed] for seed in seeds.keys() & plain.keys()]
         half = t.ppf(0.975, len(gaps) - 1) * statistics.stdev(gaps) / len(gaps) ** 0.5
@@ -89,6 +89,4 @@ def test_the_finding_is_that_of_the_files():
 
 
 def test_without_records_there_is_no_finding(recorded):
-    assert report.finding("mnist", "as_written") == (
-        "No two networks have been trained at p = 0.8 yet."
-    )
+    assert report_summary.finding() == ("No two networks have been trained at p = 0.8 yet.")

@@ -29,9 +29,14 @@ def differences(cells: Mapping[str, BySparsity], against: str) -> str:
     if not judged:
         return _one_run_each(cells, against)
     tried = sorted({p for by in judged.values() for p in by})
-    drawn = sorted({p for by in cells.values() for p in by})
-    once = [p for p in drawn if p not in tried]
-    but = f" (p = {in_a_row([f'{p:g}' for p in once])}: one run, not judged)" if once else ""
+    once: dict[str, list[str]] = {}  # sparsities with one run -> of which networks
+    for network, by in cells.items():
+        single = [f"{p:g}" for p, s in sorted(by.items()) if s.n == 1]
+        if single:
+            once.setdefault(in_a_row(single), []).append(network)
+    lone = [f"{in_a_row(networks)} at p = {where}" for where, networks in once.items()]
+    but = f" (not judged, one run: {'; '.join(lone)})" if lone else ""
+    some = "judged" if lone else "tried"
     alike: dict[str, list[str]] = {}  # what is shown -> of which networks
     for network, by in judged.items():
         signs = {
@@ -39,10 +44,13 @@ def differences(cells: Mapping[str, BySparsity], against: str) -> str:
             "worse": [p for p in by if by[p].high < 0],
         }
         parts = [f"{word} {at(where, tried)}" for word, where in signs.items() if where]
+        parts = [
+            part.replace("every p", f"every p {some}" if lone else "every p") for part in parts
+        ]
         alike.setdefault(" and ".join(parts), []).append(network)
     none = alike.pop("", [])
     if none:
-        alike["not told apart at any p tried"] = none
+        alike[f"not told apart at any p {some}"] = none
     told = [
         f"{in_a_row(networks)} {'is' if len(networks) == 1 else 'are'} {shown}"
         for shown, networks in alike.items()
@@ -83,7 +91,9 @@ def accuracies(cells: Mapping[str, BySparsity]) -> str:
     single = all(by[p].n == 1 for by in shown for p in shared)
     told = "In one run each, accuracies" if single else "Mean accuracies"
     if once and not single:
-        told += f" (of one run at p = {in_a_row([f'{p:g}' for p in once])})"
+        all_once = all(by[p].n == 1 for by in shown for p in once)
+        of = "of one run at" if all_once else "of one run for some at"
+        told += f" ({of} p = {in_a_row([f'{p:g}' for p in once])})"
     first, last = shared[0], shared[-1]
     if first == last:
         return f"{told} are {span(first)} at p = {first:g}. "

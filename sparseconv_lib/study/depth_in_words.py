@@ -76,7 +76,8 @@ def _control(protocol: str, times: Mapping[str, Summary], more: str = "", linear
 def control_in_short() -> str:
     """The control on one data set of maps, the paper's own kind if it was run, for the first page.
 
-    Does the layer keep its error, and does it beat what needs no network?
+    Does the layer keep its error, does it beat the nearest pixel, and is it beaten by linear
+    interpolation?
     """
     for protocol in MAPS:
         cells = measured(protocol)

@@ -90,10 +90,9 @@ def _so_far(claim: Claim, verdict: Verdict) -> str:
     run = [cell["n"] for cell in verdict.cells if cell["n"]]
     least, most = min(run), max(run)
     seeds = f"{least if least == most else f'{least} to {most}'} of the grid's {grid.seeds} seeds"
-    if len(run) == len(verdict.cells):
-        return f"{verdict.reason} So far: {seeds}."
-    what = "values" if claim.rule.type == "prediction" else "comparisons"
-    return f"{verdict.reason} So far: {len(run)} of {len(verdict.cells)} {what}, by {seeds}."
+    return (
+        f"{verdict.reason} {'So far' if len(run) == len(verdict.cells) else 'Where run'}: {seeds}."
+    )
 
 
 def ours(row: Row, named: bool = False) -> str:

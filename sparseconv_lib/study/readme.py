@@ -7,6 +7,7 @@ from sparseconv_lib.study import (
     invariance_in_words,
     numbers,
     report,
+    report_summary,
     whole_matrix,
 )
 from sparseconv_lib.study.paths import QUICKLY, ROOT
@@ -17,7 +18,7 @@ README = ROOT / "README.md"
 def sentences() -> dict[str, str]:
     """The name of each mark -> what stands behind it today, with empty lines between paragraphs."""
     return {
-        "finding": f"**{report.finding('mnist', 'as_written')}** "
+        "finding": f"**{report_summary.finding()}** "
         f"{invariance_in_words.equal_care(report.HEADLINE_SPARSITY)}",
         "invariance": "\n\n".join(
             (

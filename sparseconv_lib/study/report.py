@@ -131,28 +131,21 @@ def signed(number: float, digits: int) -> str:
     return f"{number:+z.{digits}f}".replace("-", "−")
 
 
-def points(difference: Summary | None, digits: int = 1) -> str:
+def points(difference: Summary | None, digits: int = 1, of: str = "seeds") -> str:
     """ "+3.1 (+2.0 to +4.2)": in points, with its interval; one seed's alone, or "not run".
 
-    Seeds that all differ by the same are told so, "+0.9 (each of 3 seeds)".
+    of: what n counts. Where all differ by the same that is told, "+0.9 (each of 3 seeds)".
     """
     if difference is None:
         return "not run"
     told = signed(100 * difference.mean, digits)
     if difference.n > 1 and difference.sd < ROUNDED:  # an interval of no width looks certain
-        told += f" ({'both' if difference.n == 2 else f'each of {difference.n}'} seeds)"
+        told += f" ({'both' if difference.n == 2 else f'each of {difference.n}'} {of})"
     elif difference.n > 1:
         told += f" ({signed(100 * difference.low, 1)} to {signed(100 * difference.high, 1)})"
     return numbers.number(
         told.replace(" ", NO_BREAK), difference, f"{100 * difference.sd:.2f} points"
     )
-
-
-def plus_minus(difference: Summary) -> str:
-    """ "+1.2 ± 0.4": a difference in points and half of its 95 % interval."""
-    half = "" if difference.n == 1 else f" ± {100 * (difference.high - difference.mean):.1f}"
-    told = f"{signed(100 * difference.mean, 1)}{half}".replace(" ", NO_BREAK)
-    return numbers.number(told, difference, f"{100 * difference.sd:.2f} points")
 
 
 def points_and_n(difference: Summary) -> str:
@@ -574,52 +567,13 @@ def glue(name: str, sentence: str) -> None:
     myst_nb.glue(name, HTML(numbers.as_html(html.escape(sentence))), display=False)
 
 
-def glue_headline(experiment: str, protocol: str) -> None:
-    """Gives the book's first page its finding, its n and its devices, from the records."""
-    import myst_nb  # only where chapters are made
-
-    found = records.load(experiment, protocol)
-    glue("mnist_headline", finding(experiment, protocol))
-    for name, plain in (
-        ("mnist_n", _seeds(_summaries(experiment, protocol))),
-        ("mnist_device", devices(found) or "nothing has run yet"),
-    ):
-        myst_nb.glue(name, plain, display=False)
-
-
-def finding(experiment: str, protocol: str) -> str:
-    """The finding in one sentence: every network against ConvNet, with n and device."""
-    found, p = records.load(experiment, protocol), HEADLINE_SPARSITY
-    cells = tables.accuracies(found)
-    plain = cells.get(("ConvNet", p, p), {})
-    gaps = {
-        network: paired_difference(seeds, plain)
-        for network in ("SparseConvNet-kept", "SparseConvNet", "ConvNet+mask")
-        if plain.keys() & (seeds := cells.get((network, p, p), {})).keys()
-    }
-    if not gaps:
-        return f"No two networks have been trained at p = {p:g} yet."
-    least, most = (f(gap.n for gap in gaps.values()) for f in (min, max))
-    n = f"n = {least}" if least == most else f"n = {least} to {most}"
-    planned = _grid(experiment, protocol).seeds
-    told = ", ".join(f"{network} {plus_minus(gap)}" for network, gap in gaps.items())
-    return (
-        "Trained as the source's text has it (two epochs, one learning rate for all, batches of "
-        f"{preset('as_written').batch_size}, chosen because they come near its Table 3) on digits, "
-        f"with {100 * p:g} % of the pixels missing in training and test alike, the differences "
-        f"from ConvNet are, in points: {told} (± half of the 95 % interval, {n}"
-        f"{f' of {planned} planned' * (most < planned)}, not corrected for their number; "
-        f"{devices(found)})."
-    )
-
-
 def devices(found: Sequence[Record]) -> str:
     """Every device that made these records."""
     return "; ".join(sorted({record.content["provenance"]["device"] for record in found}))
 
 
 def devices_by_seed(found: Sequence[Record]) -> str:
-    """`devices`, each with its seeds where every seed had one and they had several."""
+    """Each device with its seeds, if every seed ran on one and there are several; or `devices`."""
     seeds: dict[str, set[int]] = {}
     for record in found:
         seeds.setdefault(record.content["provenance"]["device"], set()).add(record.key.seed)

@@ -34,7 +34,6 @@ from sparseconv_lib.study.report import (
     mark,
     note,
     percent,
-    plus_minus,
     points,
     signed,
     source_accuracy,
@@ -50,7 +49,8 @@ from sparseconv_lib.study.statistics import (
     summarise,
     unpaired_proportions,
 )
-from sparseconv_lib.study.wording import HALF, difference, n_of_gaps, percents
+from sparseconv_lib.study.wording import UNCORRECTED, difference, percents, with_intervals
+from sparseconv_lib.study.wording import points as in_points
 
 CLAIM = "caltech-table-4"
 SPARSE, PLAIN = "SparseConvNet-kept", "ConvNet"
@@ -83,11 +83,11 @@ def trainings(protocol: str, networks: Sequence[str], sparsity: float) -> list[R
 # What was found
 
 
-TOLD = (0.5, 0.8)  # beside the least sparsity, what sentences tell
+TOLD_SPARSITIES = (0.5, 0.8)  # beside the least sparsity, what sentences tell
 TABLE_4_FIRST = 0.05  # the source's Table 4 has no row for whole images
 
 
-PROTOCOLS = {
+SPLIT_IN_WORDS = {
     BY_SEED: f"With a split of its own for each seed ({BY_SEED}), by which Table 4 is judged",
     "as_written": "With one split for all seeds (as_written)",
 }
@@ -102,26 +102,29 @@ def found_in_words(protocol: str) -> list[str]:
 def in_words(protocol: str) -> str:
     """The chapter's answer, in a few sentences."""
     cells = accuracies(protocol)
-    told, several = [], False
-    for p in (*_fewest_missing(cells), *TOLD):
-        plain, sparse = of(cells, PLAIN, p), of(cells, SPARSE, p)
-        if not plain.keys() & sparse.keys():
+    told, several, found = [], False, []
+    for p in (*_fewest_missing(cells), *TOLD_SPARSITIES):
+        its = of(cells, PLAIN, p), of(cells, SPARSE, p)
+        shared = its[0].keys() & its[1].keys()
+        if not shared:
             continue
-        difference = paired_difference(sparse, plain)
-        several |= difference.n > 1
+        plain, sparse = ({seed: seeds[seed] for seed in sorted(shared)} for seeds in its)
+        gap = paired_difference(sparse, plain)
+        several |= gap.n > 1
+        found += [r for r in trainings(protocol, SOURCE_NETWORKS, p) if r.key.seed in shared]
         shown = f"with {100 * p:g} % of the pixels missing" if p else "on whole images"
         told.append(
             f"{shown} SparseConvNet-kept reaches {percents(sparse)} and ConvNet {percents(plain)}, "
-            f"a difference of {_points(difference, 1)}"
+            f"a difference of {_points(gap, 1)}"
         )
     if not told:
         return "Nothing has been trained yet under this protocol."
-    made_on = devices_by_seed(records.load("caltech", protocol))
-    by = PROTOCOLS.get(protocol, f"Under {protocol}")
-    marks = "± one standard deviation over seeds; in brackets 95 % intervals; " * several
+    by = SPLIT_IN_WORDS.get(protocol, f"Under {protocol}")
+    marks = "± one standard deviation over seeds; in brackets 95 % intervals, " * several
+    marks += "of another seed’s loss prediction intervals; " * several
     return (
         f"{by}, in per cent and points: {'; '.join(told)}. {_loss_in_words(cells)} "
-        f"({marks}{made_on}.)"
+        f"({marks}{devices_by_seed(found)}.)"
     )
 
 
@@ -136,16 +139,7 @@ def _loss_in_words(cells: Cells) -> str:
         return ""
     (start,) = _fewest_missing(cells)
     since = f"{100 * start:g} % missing" if start else "whole images"
-    each = "; ".join(
-        f"{network} "
-        + numbers.number(
-            f"{100 * (summary := summarise(points_lost)).mean:.1f}"
-            f"{_interval(summary, prediction_interval(points_lost))}",
-            summary,
-            f"{100 * summary.sd:.2f} points",
-        )
-        for network, points_lost in lost
-    )
+    each = "; ".join(f"{network} {_with_another_seed(its)}" for network, its in lost)
     theirs = "where the source says about 13"
     if start:
         lost_there = [
@@ -159,20 +153,21 @@ def _loss_in_words(cells: Cells) -> str:
 
 
 def in_short() -> str:
-    """Whether the layer is told apart from none, by the protocol that judges Table 4."""
+    """What SparseConvNet-kept has over ConvNet, by the protocol that judges Table 4."""
     cells = accuracies(BY_SEED)
     gaps = {
         p: gap
-        for p in (*_fewest_missing(cells), *TOLD)
+        for p in (*_fewest_missing(cells), *TOLD_SPARSITIES)
         if (gap := difference(of(cells, SPARSE, p), of(cells, PLAIN, p)))
     }
     if not gaps:
         return f"On Caltech-101 nothing has been trained yet under {BY_SEED}."
-    told = captions.in_a_row([f"{plus_minus(gap)} at p = {p:g}" for p, gap in gaps.items()])
+    told = captions.in_a_row([f"{in_points(gap)} at p = {p:g}" for p, gap in gaps.items()])
+    found = [record for p in gaps for record in trainings(BY_SEED, SOURCE_NETWORKS, p)]
     return (
         f"On Caltech-101, each seed with a split of its own, {SPARSE} minus {PLAIN} is, in points, "
-        f"{told} ({HALF}, {n_of_gaps(gaps.values())}, not corrected for their number; "
-        f"{devices_by_seed(records.load('caltech', BY_SEED))})."
+        f"{told} ({with_intervals(UNCORRECTED, {gap.n for gap in gaps.values()})}; "
+        f"{devices_by_seed(found)})."
     )
 
 
@@ -184,15 +179,20 @@ def _fewest_missing(cells: Cells) -> tuple[float, ...]:
     return ()
 
 
-def _interval(summary: Summary, one_more: tuple[float, float]) -> str:
-    """ " (4.0 to 7.9; one more run 1.2 to 10.8; n = 5)": the source's number is that of one run."""
-    if summary.n == 1:
-        return " (n = 1)"
-    mean, run = (
-        f"{100 * low:.1f} to {100 * high:.1f}".replace("-", "−")
-        for low, high in ((summary.low, summary.high), one_more)
-    )
-    return f" ({mean}; one more run {run}; n = {summary.n})"
+def _with_another_seed(differences: Sequence[float]) -> str:
+    """ "6.0 (4.0 to 7.9; another seed 1.2 to 10.8; n = 5)", in points.
+
+    The second interval is a prediction interval, since the source has one difference, not a mean.
+    """
+    summary = summarise(differences)
+    told = f"{100 * summary.mean:.1f} (n = 1)"
+    if summary.n > 1:
+        mean, another = (
+            f"{100 * low:.1f} to {100 * high:.1f}"
+            for low, high in ((summary.low, summary.high), prediction_interval(differences))
+        )
+        told = f"{100 * summary.mean:.1f} ({mean}; another seed {another}; n = {summary.n})"
+    return numbers.number(told.replace("-", "−"), summary, f"{100 * summary.sd:.2f} points")
 
 
 def data_in_words(protocol: Protocol) -> str:
@@ -277,7 +277,7 @@ def noise_table(protocol: str) -> str:
             shown += found
         images = "not run"
         if by_image := paired_by_image(protocol, row.sparsity):
-            images = points(by_image, 2) + mark(r for r in found if r.key.seed == 0)
+            images = points(by_image, 2, "images") + mark(r for r in found if r.key.seed == 0)
         rows.append(
             {
                 "p": f"{row.sparsity:g}",
@@ -363,22 +363,23 @@ def noise_in_words() -> str:
 def _same_images_in_words(judged: Sequence[Difference]) -> str:
     """What changes if the source tested both networks on the same images."""
     ours = {p: paired_by_image("as_written", p) for p in CALTECH_SPARSITIES}
-    halves = [summary.high - summary.mean for summary in ours.values() if summary]
-    if not any(halves):  # not run, or two networks that never differ
+    errors = {p: summary.sd / summary.n**0.5 for p, summary in ours.items() if summary}
+    if not any(errors.values()):  # not run, or two networks that never differ
         return ""
-    widest = max(halves)
-    standard = widest / norm.ppf(0.975)
+    standard = max(errors.values())
+    half = norm.ppf(0.975) * standard
     adjusted = holm([2 * norm.sf(abs(row.difference) / standard) for row in judged])
     beyond = [
-        f"p = {row.sparsity:g}{' (also after that correction)' if after < 0.05 else ''}"
+        f"p = {row.sparsity:g}{' (also after Holm’s correction over ten)' * (after < 0.05)}"
         for row, after in zip(judged, adjusted, strict=True)
-        if abs(row.difference) > widest
+        if abs(row.difference) > half
     ]
+    where = captions.in_a_row([f"{p:g}" for p in errors])
     return (
         "This takes the two networks' test images for different ones. If both were tested on the "
-        "same images, which the source's notebooks do not tell, chance allows less, by our own "
-        f"networks' answers about ± {100 * widest:.1f} points; beyond that: "
-        f"{', '.join(beyond) or 'none'}."
+        "same images, which the source's notebooks do not tell, chance allows less: about ± "
+        f"{100 * half:.1f} points, by the answers of our own networks (seed 0, the most of p = "
+        f"{where}); beyond that: {', '.join(beyond) or 'none'}."
     )
 
 
@@ -588,14 +589,14 @@ def scaling_table() -> str:
             marks = [mark(each) for each in found]
             shown += [record for each in found for record in each]
             a, b = of(unit, network, p), of(imagenet, network, p)
-            difference = paired_difference(b, a) if a.keys() & b.keys() else None
+            gap = difference(b, a)
             rows.append(
                 {
                     "network": network,
                     "p": f"{p:g}",
                     "[0, 1]": spread(summarise(a.values())) + marks[0] if a else "not run",
                     "ImageNet's": spread(summarise(b.values())) + marks[1] if b else "not run",
-                    "difference": _points(difference) + max(marks) if difference else "–",
+                    "difference": _points(gap) + max(marks) if gap else "–",
                 }
             )
     return as_html(

@@ -13,7 +13,7 @@ import pandas
 from sparseconv_lib.study import caltech, figures, numbers, records
 from sparseconv_lib.study.grid import SOURCE_NETWORKS
 from sparseconv_lib.study.records import Record
-from sparseconv_lib.study.report import NO_BREAK, as_html, devices, mark, percent, points
+from sparseconv_lib.study.report import NO_BREAK, as_html, devices_by_seed, mark, percent, points
 from sparseconv_lib.study.report_caltech import SPARSE, committed_answers
 from sparseconv_lib.study.statistics import paired_difference, summarise
 from sparseconv_lib.study.traced import Traced
@@ -101,7 +101,7 @@ def _seeds_in_words(protocol: str) -> str:
     found = [record for four in seeds.values() for record in four]
     n = f"means over n = {len(seeds)} seeds" if len(seeds) > 1 else f"n = {len(seeds)}"
     other = ", made by other code than today's" if mark(found) else ""
-    return f"{n}; {devices(found)}{other}"
+    return f"{n}; {devices_by_seed(found)}{other}"
 
 
 def _sizes(classes: list[OfClass]) -> str:
@@ -185,7 +185,7 @@ def size_table(protocol: str) -> str:
             whole, sparser = (
                 {
                     seed: sum((c.by_seed[p][seed] * c.test for c in group), Traced(0)) / images
-                    for seed in compared(protocol)
+                    for seed in group[0].by_seed[p]
                 }
                 for p in (WHOLE, SPARSER)
             )

@@ -305,7 +305,8 @@ def mask_in_words(found: Measured, p: float) -> str:
         f"against ConvNet, SparseConvNet-kept is "
         f"{difference_in_words(paired_difference(kept, plain))} and SparseConvNet "
         f"{difference_in_words(paired_difference(dilated, plain))}: dilating the mask is worth "
-        f"{points(paired_difference(dilated, kept))} points there{_elsewhere(found, p)}."
+        f"{points(paired_difference(dilated, kept))} points there{_elsewhere(found, p)} "
+        "(in brackets 95 % intervals)."
     )
 
 

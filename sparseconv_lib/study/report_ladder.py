@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas
 
-from sparseconv_lib.study import figures, ladder, records
+from sparseconv_lib.study import figures, ladder, records, wording
 from sparseconv_lib.study.ladder import FAULTS, Rung
 from sparseconv_lib.study.protocol import preset
 from sparseconv_lib.study.report import (
@@ -16,7 +16,6 @@ from sparseconv_lib.study.report import (
     devices,
     mark,
     note,
-    plus_minus,
     points,
     signed,
     spread,
@@ -244,7 +243,7 @@ def _whole(way: Sequence[Step]) -> dict[str, Summary] | None:
     return gains if len(gains) == len(way) else None
 
 
-def run(base: str) -> bool:
+def has_run(base: str) -> bool:
     """Whether anything of the ladder has been run under that protocol."""
     return any(records.load("resnet18", name) for name in ladder.protocols(base))
 
@@ -287,9 +286,10 @@ def untrained_in_short(base: str) -> str:
         return ""
     found = [r for name in ladder.protocols(base) for r in records.load("resnet18", name)]
     return (
-        f"To train them, and mend nothing else, gains {plus_minus(gain)} of the "
-        f"{plus_minus(total)} points by which the dense network is ahead (± half of the 95 % "
-        f"interval, n = {total.n}; {devices(found)}). {reduced_in_words(base)}"
+        f"To train them, and mend nothing else, gains {wording.points(gain)} of the "
+        f"{wording.points(total)} points by which the dense network is ahead "
+        f"({wording.with_intervals(wording.HALF, {total.n})}; {devices(found)}). "
+        f"{reduced_in_words(base)}"
     )
 
 

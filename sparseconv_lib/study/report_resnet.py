@@ -112,24 +112,30 @@ def statistics_table(trained: Sequence[Record]) -> str:
     )
 
 
-def in_words() -> str:
-    """The chapter's answer that no training is needed for, counted on the networks."""
+def _counted() -> str:
+    """What no training is needed for: the masks at p = 0, and the weights that were trained."""
     net = ResNet18(SPARSE, skip="pooled", second_norm=False, train_blocks=False)
     frozen = sum(p.numel() for p in net.blocks.parameters())
     every = sum(p.numel() for p in net.parameters())
     return (
         "The source's sparse ResNet18 did not fail because a block uses its mask twice: at p = 0 "
         "every mask holds ones only, and no rule for them can change anything. Of its "
-        f"{every:,} weights {frozen:,}, those of the residual blocks, were never trained. What "
-        "that costs, and what the sparse layer itself costs, the ladder measures."
+        f"{every:,} weights {frozen:,}, those of the residual blocks, were never trained."
+    )
+
+
+def in_words() -> str:
+    """The chapter's answer that no training is needed for, counted on the networks."""
+    return (
+        f"{_counted()} What that costs, and what the sparse layer itself costs, the ladder "
+        "measures."
     )
 
 
 def in_short() -> str:
     """The same for the first page, and of what was measured the greatest part."""
-    told = in_words().split(" What that costs")[0]
     measured = (report_ladder.untrained_in_short(base) for base in ladder.BASES)
-    return f"{told} {next(filter(None, measured), '')}".strip()
+    return f"{_counted()} {next(filter(None, measured), '')}".strip()
 
 
 def taps_table(layers: Sequence[tuple[str, int, int]], side: int) -> str:
@@ -388,9 +394,9 @@ def sparse_in_short(base: str) -> str:
     if min(n) == 1:
         half, _ = unpaired_proportions(0.5, 0.5, TEST_IMAGES)
         chance = (
-            " A single training shows none of these: the choice of test images alone moves a "
-            f"difference by about ± {100 * half:.1f} points, and the luck of a training comes on "
-            "top."
+            " Where n = 1 there is no interval: the choice of test images alone gives two "
+            f"networks of equal worth ± {100 * half:.1f} points, if each has its own, and the luck "
+            "of a training comes on top."
         )
     return (
         f"ResNet18 trained and tested at one sparsity, in points of accuracy. {'; '.join(told)} "

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas
 
 from sparseconv_lib.study import records, report, report_depth, tables, wording
+from sparseconv_lib.study.grid import grid_of
 from sparseconv_lib.study.protocol import preset
 from sparseconv_lib.study.transfer import measured
 
@@ -78,6 +79,32 @@ def in_short() -> str:
         "What was found, in short: mean ± standard deviation over n seeds; higher accuracies and "
         "lower errors are better. p is the share of missing pixels, in training and test alike "
         f"where one is given.{where}",
+    )
+
+
+def finding() -> str:
+    """The first page's first answer: each network that was run as written, against ConvNet."""
+    protocol = "as_written"
+    found = [r for r in records.load("mnist", protocol) if r.key.sparsity == P]
+    cells = tables.accuracies(found)
+    plain = cells.get(("ConvNet", P, P), {})
+    gaps = {
+        network: gap
+        for network in ("SparseConvNet-kept", "SparseConvNet", "ConvNet+mask")
+        if (gap := wording.difference(cells.get((network, P, P), {}), plain))
+    }
+    if not gaps:
+        return f"No two networks have been trained at p = {P:g} yet."
+    n, grid = {gap.n for gap in gaps.values()}, grid_of("mnist", protocol)
+    assert grid is not None
+    planned = f" of {grid.seeds} planned" if min(n) < grid.seeds else ""
+    told = ", ".join(f"{network} {wording.points(gap)}" for network, gap in gaps.items())
+    return (
+        "Trained as the source's text has it (two epochs, one learning rate for all, batches of "
+        f"{preset(protocol).batch_size}, chosen because they come near its Table 3) on digits, "
+        f"with {100 * P:g} % of the pixels missing in training and test alike, the differences "
+        f"from ConvNet are, in points: {told} ({wording.with_intervals(wording.UNCORRECTED, n)}"
+        f"{planned}; {report.devices(found)})."
     )
 
 

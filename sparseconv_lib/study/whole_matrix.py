@@ -38,7 +38,7 @@ PARTS: dict[str, Callable[[float, float], bool]] = {
     "with either, trained above": lambda p, q: p != q and p > LOW,
     "with as many": lambda p, q: p == q,
 }
-IN_SHORT = [*PARTS][:2] + [*PARTS][-1:]
+IN_SHORT = ("with more pixels than in training", "with fewer", "with as many")
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,10 @@ def in_words(told_parts: Collection[str] = tuple(PARTS)) -> str:
     rows = shown_among(averages())
     also = len(rows.above) + len(rows.below)
     all_told = len(told_parts) == len(PARTS)
-    over = f"these {shown.tested}" if all_told else f"{shown.tested} such averages"
+    told_of = sum(name in told_parts for name, _ in gaps)
+    over = (
+        f"these {shown.tested}" if all_told else f"{shown.tested} leads, these {told_of} among them"
+    )
     shared = _shared()
     out_of = "" if len(shared) == len(TEST_SPARSITIES) else f" out of {in_a_row(shared)}"
     return (

@@ -4,10 +4,11 @@ from collections.abc import Collection, Iterable, Mapping
 
 from sparseconv_lib.study import numbers
 from sparseconv_lib.study.captions import in_a_row
-from sparseconv_lib.study.report import NO_BREAK, plus_minus
+from sparseconv_lib.study.report import NO_BREAK, signed
 from sparseconv_lib.study.statistics import Summary, paired_difference, summarise
 
 HALF = "± half of the 95 % interval"
+UNCORRECTED = f"{HALF}, not corrected for the number of differences"
 
 
 def difference(a: Mapping[int, float], b: Mapping[int, float]) -> Summary | None:
@@ -16,8 +17,12 @@ def difference(a: Mapping[int, float], b: Mapping[int, float]) -> Summary | None
 
 
 def points(summary: Summary | None) -> str:
-    """ "+1.2 ± 0.4", or "not run"; see `plus_minus`."""
-    return "not run" if summary is None else plus_minus(summary)
+    """ "+1.2 ± 0.4": a difference in points and half of its 95 % interval, if there is one."""
+    if summary is None:
+        return "not run"
+    half = "" if summary.n == 1 else f" ± {100 * (summary.high - summary.mean):.1f}"
+    told = f"{signed(100 * summary.mean, 1)}{half}".replace(" ", NO_BREAK)
+    return numbers.number(told, summary, f"{100 * summary.sd:.2f} points")
 
 
 def percents(seeds: Mapping[int, float]) -> str:
