@@ -67,6 +67,8 @@ def test_what_was_run_in_part_is_counted_and_shown_where_it_was_run_most():
     assert "at p = 0.8" in numbers.plain(ledger.ours(part["caltech-no-gain"]))
     assert ledger.ours(part["caltech-no-gain"]).endswith("n = 3")
     assert part["caltech-13-points"].reason.endswith(" So far: 3 of the grid's 5 seeds.")
+    complete = told({0.5: 5})["caltech-no-gain"].reason
+    assert complete.endswith(" at p = 0.05. Where run: all of the grid's 5 seeds.")
     whole = told({0.0: 5, 0.8: 5})["caltech-13-points"]
     assert "So far" not in whole.reason
 

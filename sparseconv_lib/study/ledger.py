@@ -89,7 +89,8 @@ def _so_far(claim: Claim, verdict: Verdict) -> str:
         return verdict.reason
     run = [cell["n"] for cell in verdict.cells if cell["n"]]
     least, most = min(run), max(run)
-    seeds = f"{least if least == most else f'{least} to {most}'} of the grid's {grid.seeds} seeds"
+    n = "all" if least == grid.seeds else f"{least}" if least == most else f"{least} to {most}"
+    seeds = f"{n} of the grid's {grid.seeds} seeds"
     return (
         f"{verdict.reason} {'So far' if len(run) == len(verdict.cells) else 'Where run'}: {seeds}."
     )
