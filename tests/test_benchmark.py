@@ -107,6 +107,11 @@ def test_what_is_not_measured_is_taken_for_its_like(monkeypatch):
         record.content["protocol"] = key.protocol
         record.content["provenance"] |= {"seconds": seconds, "device": device}
         found.append(record)
+    (key,) = pages[3].keys  # of several as one: no worker's pace
+    as_one = a_record(key.network, key.sparsity, key.seed)
+    as_one.content["protocol"] = key.protocol
+    as_one.content["provenance"] |= {"seconds": 1.0, "device": "a", "together": 9}
+    found.append(as_one)
     monkeypatch.setattr(records, "load", lambda name, **_: found if name == "mnist" else [])
     assert scaling.devices() == ["a", "b"]
     told = scaling.estimate("two_epochs", "a")
@@ -120,8 +125,19 @@ def test_what_is_not_measured_is_taken_for_its_like(monkeypatch):
 def test_what_was_measured_is_whole(measured):
     assert {row["layer"] for row in measured["layers"]} == set(benchmark.LAYERS)
     assert [row["network"] for row in measured["steps"]] == list(NETWORKS)
-    assert [row["together"] for row in measured["together"]] == [1, 2]
+    few, many = benchmark.SOURCE_BATCH, benchmark.DIGITS.batch_size
+    together = [(row["batch"], row["together"]) for row in measured["together"]]
+    assert together == [(many, 1), (many, 2), (few, 1), (few, 2)]
     assert len(measured["feeding"]) == 2
+    paces = dict(zip(together, (3.0, 6.0, 10.0, 4.0), strict=True))
+    invented = [
+        {"batch": batch, "together": number, "steps_a_second": pace}
+        for (batch, number), pace in paces.items()
+    ]
+    assert report.together_in_words({**measured, "together": invented}).startswith(
+        "2 trainings of SparseConvNet as one make, all counted, 2.0 times (in batches of 64) and "
+        "0.4 times (in batches of 4) as many steps a second as one alone. ("
+    )
     if benchmark.can_compile(measured["kind"]):
         assert [row["layer"] for row in measured["blocks"]] == ["nn.Conv2d", "SparseConv2d"]
     for table in (
@@ -208,6 +224,7 @@ def test_the_committed_measurement_is_of_todays_layers_and_networks():
         (shape, layer) for shape in shapes for layer in benchmark.LAYERS
     ]
     assert {row["network"] for row in measured["steps"]} == set(NETWORKS)
+    assert {row["batch"] for row in measured["together"]} == {4, 64}
     assert len({row["case"] for row in measured["steps"]}) == len(benchmark.cases("cpu"))
     for row in measured["operations"]:
         again = operations.of_training(row["network"])
@@ -217,6 +234,8 @@ def test_the_committed_measurement_is_of_todays_layers_and_networks():
 def ran(network, seed, seconds, device="a GPU", together=1):
     record = a_record(network, 0.5, seed)
     source = record.content["provenance"] | {"device": device, "seconds": seconds}
+    if device == "a GPU":
+        source["versions"] = {**source["versions"], "cuda": "13.0"}
     record.content["provenance"] = source | ({"together": together} if together > 1 else {})
     return record
 
@@ -224,13 +243,15 @@ def ran(network, seed, seconds, device="a GPU", together=1):
 def test_paces_are_of_each_device_by_the_median(monkeypatch):
     found = [ran("ConvNet", seed, seconds, together=3) for seed, seconds in enumerate((1, 2, 9))]
     found.append(ran("ConvNet", 3, 100, "a CPU"))
+    found += [ran("ConvNet", seed, 40, "a CPU", together=9) for seed in range(4, 8)]
     monkeypatch.setattr(
         records, "load", lambda experiment, *_: found if experiment == "mnist" else []
     )
     content = found[0].content
     images = sum(c["epochs"] for c in content["candidates"]) * content["images"]["train"]
-    slow, fast = report.paces()
+    slow, stacked, fast = report.paces()
     assert (slow.device, slow.trainings, slow.together) == ("a CPU", 1, 1)
+    assert (stacked.device, stacked.trainings, stacked.together) == ("a CPU", 4, 9)
     assert (fast.device, fast.trainings, fast.together) == ("a GPU", 3, 3)
     assert fast.images_a_second == images / 2 and slow.images_a_second == images / 100
     assert fast.seconds == 12

@@ -510,6 +510,9 @@ def test_recorded_seconds_of_this_device_are_known_beforehand(quick, monkeypatch
         record = a_record(network, seed=9)
         record.content["provenance"]["device"] = device
         records.write(record, quick.path / "results")
+    as_one = a_record(seed=8)
+    as_one.content["provenance"] |= {"device": "this one", "seconds": 1e9, "together": 9}
+    records.write(as_one, quick.path / "results")  # which tells of no page's time
     monkeypatch.setattr(provenance, "device_name", lambda _: "this one")
     monkeypatch.setattr(sweep, "START_UP", 7.0)
     clock = Clocked(monkeypatch, [107] * 2)
@@ -613,6 +616,8 @@ def test_pages_of_one_protocol_are_made_ahead_and_others_left_alone():
     assert sweep.jobs(apart("resnet18", "as_written"), 64) == apart("resnet18", "as_written")
     photographs = [Page("caltech", "as_written", 0.5, seed, NETWORKS) for seed in range(20)]
     assert [len(job.pages) for job in sweep.jobs(photographs, 64)] == [16, 4]
+    assert sweep.jobs(photographs, 64, on_cpu=True) == photographs
+    assert sweep.jobs(some, 64, on_cpu=True) == [sweep.Ahead(tuple(some))]
 
 
 def test_what_is_trained_ahead_is_not_trained_again(quick, monkeypatch):
@@ -711,6 +716,7 @@ def test_where_training_ahead_fails_the_pages_train_themselves(quick, monkeypatc
 
 def test_one_stack_at_a_time_and_pages_beside_it(quick, monkeypatch):
     """Two stacks of two pages: the pages of the first are executed while the second trains."""
+    monkeypatch.setattr(sweep, "_has_gpu", lambda: True)
     clock = Clocked(monkeypatch, [10, 3, 3, 10, 2, 2])
     said = []
     done = sweep.sweep(
@@ -723,6 +729,16 @@ def test_one_stack_at_a_time_and_pages_beside_it(quick, monkeypatch):
     # Started when the first stack ends, its pages beside the second; and then the second's.
     assert clock.now == 10 + max(10, 3, 3) + 2
     assert sum("trained after" in line for line in said) == 2
+
+
+def test_without_a_gpu_every_worker_trains_a_stack(quick, monkeypatch):
+    monkeypatch.setattr(sweep, "_has_gpu", lambda: False)
+    clock = Clocked(monkeypatch, [10, 12, 3, 3, 2, 2])
+    first, second, third, fourth = grid = grid_of((0.0, 0.5), 2)
+    done = sweep.sweep(grid, workers=2, together=2, root=quick.path, report=lambda _: None)
+    order = [job if isinstance(job, Page) else "stack" for job in clock.started]
+    assert order == ["stack", "stack", first, third, fourth, second] and len(done) == 4
+    assert clock.now == max(10 + 3 + 2, 12 + 3) + 2
 
 
 def test_a_budget_holds_for_stacks(quick, monkeypatch):
@@ -838,7 +854,7 @@ def test_killed_workers_and_killed_sweeps_lose_and_repeat_nothing(checkout):
         assert process.returncode == 1
         assert re.fullmatch(
             r"sparseconv: a worker died while it ran as_written-p0\.00-seed0\.ipynb, .*run the "
-            r"same command again, with fewer --workers\n",
+            r"same command again, with fewer --workers or --together\n",
             without_jupyter(errors),
         )
     assert gone([kernel], within=60)  # lest it train on, beside the next sweep

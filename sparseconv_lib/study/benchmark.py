@@ -34,6 +34,7 @@ from sparseconv_lib.study.stacked import Stack
 from sparseconv_lib.study.training import Training, build, on_device, optimiser, reproducible
 
 # The source used batches of 4 and of 64 digits.
+SOURCE_BATCH = preset("as_written", "mnist").batch_size
 DIGITS = replace(preset("as_written", "mnist"), batch_size=64)
 
 
@@ -85,7 +86,9 @@ def _measure_here(rounds: int, quick: bool) -> dict[str, Any]:
                           for row in steps(case, device, rounds)],
                 "blocks": [row for shape in SHAPES[: 1 if quick else None]
                            for row in blocks(shape, device, rounds)],
-                "together": together(device, (1, 2) if quick else _NUMBERS[device], rounds),
+                "together": [row for batch in (DIGITS.batch_size, SOURCE_BATCH)
+                             for row in together(device, batch,
+                                                 (1, 2) if quick else _NUMBERS[device], rounds)],
                 "feeding": feeding(device, 256 if quick else 4096, rounds),
                 "operations": [operations.of_training(network) for network in NETWORKS],
             }  # fmt: skip
@@ -93,7 +96,8 @@ def _measure_here(rounds: int, quick: bool) -> dict[str, Any]:
         torch.set_num_threads(threads)
 
 
-_NUMBERS = {"cpu": (1, 2, 4, 8), "cuda": (1, 2, 4, 8, 16, 32, 64, 128)}  # trainings that run as one
+# Trainings that run as one.
+_NUMBERS = {"cpu": (1, 2, 4, 8, 16), "cuda": (1, 2, 4, 8, 16, 32, 64, 128)}
 
 
 # Ratios -----------------------------------------------------------------------------------------
@@ -282,31 +286,38 @@ def _step(net: nn.Module, optimise: Any, x: Tensor, mask: Tensor, labels: Tensor
 # Many trainings as one --------------------------------------------------------------------------
 
 
-def together(device: str, numbers: tuple[int, ...], rounds: int) -> list[dict[str, Any]]:
+def together(
+    device: str, batch: int, numbers: tuple[int, ...], rounds: int
+) -> list[dict[str, Any]]:
     """Steps of training a second, all trainings counted, where so many run as one.
 
-    The network is SparseConvNet of Table 1, at batch 64. The first row is a training alone.
+    The network is SparseConvNet of Table 1, and a step has `batch` images, at most 64. The first
+    row is a training alone.
     """
+    protocol = replace(DIGITS, batch_size=batch)
     dataset = data.synthetic("mnist", images=64, seed=0)
-    images = on_device(DIGITS, Images(dataset.train_images, dataset.train_labels),
+    images = on_device(protocol, Images(dataset.train_images, dataset.train_labels),
                        Images(dataset.test_images, dataset.test_labels), device)  # fmt: skip
     rows = []
-    for number in numbers:
-        candidates = [
-            Training(DIGITS, "SparseConvNet", 0.5, seed, *images).start(1e-3)
-            for seed in range(number)
-        ]
-        shown = [candidate.shown(candidate.begin_epoch()[0]) for candidate in candidates]
-        x, mask, labels = (torch.stack(tensors) for tensors in zip(*shown, strict=True))
-        if number == 1:
-            net = candidates[0].net
-            run = functools.partial(_step, net, candidates[0].optimiser, x[0], mask[0], labels[0])
-        else:
-            stack = Stack([candidate.net for candidate in candidates])
-            optimise = optimiser(DIGITS, stack.parameters.values(), 1e-3)
-            run = functools.partial(_stacked_step, stack, optimise, x, mask, labels)
-        timed = ratios({"stack": run}, max(3, rounds // 3))["stack"]
-        rows.append({"together": number, "steps_a_second": number / timed["seconds"]})
+    with reproducible(protocol):  # which computes small batches by other kernels
+        for number in numbers:
+            candidates = [
+                Training(protocol, "SparseConvNet", 0.5, seed, *images).start(1e-3)
+                for seed in range(number)
+            ]
+            shown = [candidate.shown(candidate.begin_epoch()[0]) for candidate in candidates]
+            x, mask, labels = (torch.stack(each) for each in zip(*shown, strict=True))
+            assert x.shape[:2] == (number, batch)
+            if number == 1:
+                net, optimise = candidates[0].net, candidates[0].optimiser
+                run = functools.partial(_step, net, optimise, x[0], mask[0], labels[0])
+            else:
+                stack = Stack([candidate.net for candidate in candidates])
+                optimise = optimiser(protocol, stack.parameters.values(), 1e-3)
+                run = functools.partial(_stacked_step, stack, optimise, x, mask, labels)
+            timed = ratios({"stack": run}, max(3, rounds // 3))["stack"]
+            pace = number / timed["seconds"]
+            rows.append({"batch": batch, "together": number, "steps_a_second": pace})
     return rows
 
 

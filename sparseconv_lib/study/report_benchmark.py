@@ -8,6 +8,7 @@ from typing import Any
 import pandas
 
 from sparseconv_lib.study import benchmark, operations, records, scaling
+from sparseconv_lib.study.captions import in_a_row
 from sparseconv_lib.study.grid import EXPERIMENTS
 from sparseconv_lib.study.paths import RESULTS
 from sparseconv_lib.study.protocol import BASELINES, TRAINING_IMAGES, preset
@@ -171,20 +172,40 @@ def blocks_in_words(measured: Measured) -> str:
     )
 
 
+def _over_one_alone(measured: Measured) -> list[float]:
+    """Of each row, the steps a second of all its trainings over those of one alone."""
+    paces = {(r["batch"], r["together"]): r["steps_a_second"] for r in measured["together"]}
+    return [pace / paces[batch, 1] for (batch, _), pace in paces.items()]
+
+
+def together_in_words(measured: Measured) -> str:
+    """For which batches running as one is faster, by the most that was measured."""
+    most = max(row["together"] for row in measured["together"])
+    told = [
+        f"{ratio:.1f} times (in batches of {row['batch']})"
+        for row, ratio in zip(measured["together"], _over_one_alone(measured), strict=True)
+        if row["together"] == most
+    ]
+    return (
+        f"{most} trainings of SparseConvNet as one make, all counted, {in_a_row(told)} as many "
+        f"steps a second as one alone. {_where(measured)}"
+    )
+
+
 def together_table(measured: Measured, when: str) -> str:
     """Steps a second as the number of trainings grows that run as one."""
-    alone = measured["together"][0]["steps_a_second"]
     rows = [
         {
+            "batch": row["batch"],
             "trainings as one": row["together"],
             "steps a second, all counted": f"{row['steps_a_second']:.0f}",
-            "over one alone": f"{row['steps_a_second'] / alone:.2f}",
+            "over one alone": f"{ratio:.2f}",
         }
-        for row in measured["together"]
+        for row, ratio in zip(measured["together"], _over_one_alone(measured), strict=True)
     ]
     return as_html(
         pandas.DataFrame(rows),
-        f"{when}: steps of SparseConvNet (Table 1, batch 64) a second. {_where(measured)}",
+        f"{when}: steps of SparseConvNet (Table 1) a second. {_where(measured)}",
     )
 
 
@@ -255,13 +276,14 @@ class Pace:
     device: str
     trainings: int
     together: int  # the most that ran as one
+    on_gpu: bool
     images_a_second: float  # of training, the median; the time of the tests is in it
     seconds: float  # of all
 
 
 def paces() -> list[Pace]:
     """Every Pace in the records, from the trainings' own times."""
-    groups: dict[tuple[str, str, str], list[Record]] = {}
+    groups: dict[tuple[str, str, str, bool], list[Record]] = {}
     for experiment in {each.notebook: None for each in EXPERIMENTS.values()}:
         for record in records.load(experiment):
             protocol, device = record.protocol, record.content["provenance"]["device"]
@@ -269,13 +291,15 @@ def paces() -> list[Pace]:
                 continue
             name = {"resnet18": "ResNet18 on "}.get(protocol.architecture, "")
             size = f", {protocol.side} pixels a side" if protocol.side else ""
-            group = (f"{name}{protocol.dataset}{size}", record.key.network, device)
+            stacked = "together" in record.content["provenance"]
+            group = (f"{name}{protocol.dataset}{size}", record.key.network, device, stacked)
             groups.setdefault(group, []).append(record)
     return [
         Pace(
-            *group,
+            *group[:3],
             len(found),
             max(record.content["provenance"].get("together", 1) for record in found),
+            "cuda" in found[0].content["provenance"]["versions"],
             statistics.median(images_a_second(record) for record in found),
             sum(record.content["provenance"]["seconds"] for record in found),
         )
@@ -308,14 +332,14 @@ def paces_table() -> str:
 def paces_in_words() -> str:
     """What running as one has brought on a GPU, against one thread and the source's own pace."""
     found = [pace for pace in paces() if pace.data_set == "mnist"]
-    stacked = [pace for pace in found if pace.together > 1]
+    stacked = [pace for pace in found if pace.together > 1 and pace.on_gpu]
     if not stacked:
         return "No trainings have been run as one on a GPU yet."
     fast = max(stacked, key=lambda pace: pace.trainings)
     slow = [
         f"{fast.images_a_second / pace.images_a_second:.0f} ({pace.device})"
         for pace in found
-        if pace.together == 1 and pace.network == fast.network
+        if pace.together == 1 and pace.network == fast.network and not pace.on_gpu
     ]
     every = [pace for pace in paces() if pace.device == fast.device]
     epochs, images = preset("as_written", "mnist").epochs, TRAINING_IMAGES["mnist"]

@@ -118,7 +118,7 @@ def code(found: Sequence[Record]) -> Table:
         f"Today's code is {today}. An identity is a hash of what the modules that decide numbers "
         "say, comments left out; whether two of them give the same digits is tried by short seeded "
         "trainings, the probes in results/probes.json, each alone on a processor. Of trainings "
-        "that ran as one on a GPU they try only the code that both kinds share.",
+        "that ran as one they try only the code that both kinds share.",
     )
 
 

@@ -56,9 +56,11 @@ def estimate(name: str, device: str) -> Estimate | None:
     stacked = False
     for record in records.load(experiment.notebook):
         source = record.content["provenance"]
-        if source["device"] == device:
-            taken[record.key] = source["seconds"]
-            stacked = stacked or "together" in source
+        as_one = "together" in source
+        if source["device"] != device or (as_one and "cuda" not in source["versions"]):
+            continue  # a processor's worker trains one by one, unless it is asked not to
+        taken[record.key] = source["seconds"]
+        stacked = stacked or as_one
     pages = list(experiment.pages())
     ours = {key for page in pages for key in page.keys}
     known = {key: seconds for key, seconds in taken.items() if key in ours}

@@ -4,8 +4,8 @@ A page is executed under results/.partial, where its trainings are kept as they 
 page has succeeded it is published: the executed notebook is moved to book/runs, then its records to
 results. A sweep that is killed anywhere, even between the two, finishes when it is run again.
 
-On a GPU, trainings that differ in sparsity and seed only run as one, ahead of their pages: their
-records are put where a page looks for what was trained before it was interrupted.
+Trainings that differ in sparsity and seed only can run as one, ahead of their pages, as a GPU wants
+them: their records are put where a page looks for what was trained before it was interrupted.
 """
 
 import concurrent.futures
@@ -96,16 +96,19 @@ class Done:
         return self.error or f"{what} after {self.seconds:.0f} s"
 
 
-def jobs(pages: list[Page], together: int) -> list[Page | Ahead]:
+def jobs(pages: list[Page], together: int, on_cpu: bool = False) -> list[Page | Ahead]:
     """The pages, and where several are of one protocol that can be stacked, `together` at a time.
 
-    In the order of the pages, or of the first of those that run as one.
+    In the order of the pages, or of the first of those that run as one. On a CPU each of those on
+    photographs is alone, since it fills gigabytes and keeps a core busy.
     """
     from sparseconv_lib.study.stacked import worth_stacking
 
     alike: dict[tuple[str, str, int], list[Page]] = {}
     for page in pages:
-        most = min(together, worth_stacking(preset(page.protocol, task_of(page.experiment))))
+        protocol = preset(page.protocol, task_of(page.experiment))
+        alone = on_cpu and protocol.dataset == "caltech101"
+        most = 1 if alone else min(together, worth_stacking(protocol))
         kind = f"{page.protocol}/{page.networks if page.apart else ''}" if most > 1 else page.name
         alike.setdefault((page.experiment, kind, most), []).append(page)
     found: list[Page | Ahead] = []
@@ -135,8 +138,9 @@ def sweep(
             slowest page so far, or by the records that this device has. Nothing is known of a new
             device before its first pages, nor of trainings that run as one before the first that
             did, so those are started.
-        together: trainings that differ in sparsity and seed only and run as one, on a machine with
-            one GPU: there, one job at a time trains, and beside it pages are executed.
+        together: trainings that differ in sparsity and seed only and run as one. On a machine with
+            a GPU one job at a time trains, and beside it pages are executed; on any other as many
+            jobs as there are workers, each on one core.
         scheduler: the address of a dask cluster, such as tcp://host:8786, whose workers are used
             in the place of this machine's; see `executors.cluster`.
         train_only: leave the pages to a later sweep, which finds the trainings' records in
@@ -149,12 +153,13 @@ def sweep(
     _check_writable(root)
     began = time.monotonic()
     slowest = {"page": _recorded_seconds(pages, root), "stack": 0.0, "shown": START_UP}
-    waiting: list[Page | Ahead] = jobs(pages, together)
+    on_cpu = scheduler is None and not _has_gpu()
+    waiting: list[Page | Ahead] = jobs(pages, together, on_cpu)
     finished: list[Done] = []
     if train_only:
         waiting = [job if isinstance(job, Ahead) else Ahead((job,)) for job in waiting]
     trained: set[Page | Ahead] = set()  # pages whose trainings are done
-    one_device = together > 1 and scheduler is None
+    one_device = together > 1 and scheduler is None and not on_cpu
     place = executors.cluster(scheduler, root) if scheduler else executors.processes(workers)
     with place as pool:
         running: dict[concurrent.futures.Future[Done], Page | Ahead] = {}
@@ -210,7 +215,7 @@ def _result(future: "concurrent.futures.Future[Done]", job: Page | Ahead) -> Don
     except concurrent.futures.BrokenExecutor:
         raise SweepError(
             f"a worker died while it ran {_name(job)}, perhaps for lack of memory; what was "
-            "finished is kept: run the same command again, with fewer --workers"
+            "finished is kept: run the same command again, with fewer --workers or --together"
         ) from None
     except Exception as reason:  # of a cluster, whose workers die alone
         return Done(job, 0.0, _told(reason))
@@ -218,6 +223,12 @@ def _result(future: "concurrent.futures.Future[Done]", job: Page | Ahead) -> Don
 
 def _name(job: Page | Ahead) -> str:
     return job.path.name if isinstance(job, Page) else str(job)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def _check_writable(root: Path) -> None:
@@ -228,7 +239,10 @@ def _check_writable(root: Path) -> None:
 
 
 def _recorded_seconds(pages: list[Page], root: Path) -> float:
-    """The longest that a page of these experiments took on this device; 0 if none is recorded."""
+    """The longest that a page of these experiments took on this device; 0 if none is recorded.
+
+    Trainings that ran as one do not count: theirs is a share of a time.
+    """
     import torch
 
     device = provenance.device_name("cuda" if torch.cuda.is_available() else "cpu")
@@ -236,7 +250,7 @@ def _recorded_seconds(pages: list[Page], root: Path) -> float:
     for name in {page.experiment for page in pages}:
         for record in records.load(name, folder=root / "results"):
             source = record.content["provenance"]
-            if source["device"] == device:
+            if source["device"] == device and "together" not in source:
                 totals.setdefault(record.page, START_UP)
                 totals[record.page] += source["seconds"]
     return max(totals.values(), default=0.0)
