@@ -104,6 +104,7 @@ for sentence in (
     invariance_in_words.batch_norm(),
     confounds_in_words.fills(),
     confounds_in_words.kinds(),
+    invariance_in_words.photographs(),
     invariance_in_words.conditions(),
     *depth_in_words.controls(),
     depth_in_words.conditions(),

@@ -85,6 +85,7 @@ for name, answer in (
     ("claims", invariance_in_words.claims_in_short),
     ("averaged", whole_matrix.in_short),
     ("conditions", invariance_in_words.conditions),
+    ("photographs", invariance_in_words.photographs),
 ):
     report.glue(name, answer())
 report.glue(
@@ -258,7 +259,7 @@ display(HTML(report.folded("The accuracies behind it", accuracies)))
 # ## On photographs
 #
 # The same matrix on Caltech-101 with the source's simple network, as the
-# source's text trains it. It asks for a GPU.
+# source's text trains it.
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_invariance.heat_maps(protocol="caltech101")))

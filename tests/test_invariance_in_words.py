@@ -305,13 +305,28 @@ def test_the_first_page_tells_both_claims_in_short(recorded):
 
 
 def test_photographs_are_told_where_they_were_run(recorded):
-    assert "has not been run yet" in invariance_in_words.photographs()
-    recorded(*(classified(network, 0.8, seed, "caltech101")
-               for network in (PLAIN, SPARSE) for seed in range(3)))  # fmt: skip
+    for networks in ((), (PLAIN, "ConvNet+mask"), (SPARSE,)):  # nothing to compare
+        recorded(*(classified(network, 0.5, 0, "caltech101") for network in networks))
+        assert "have not both been tested away" in invariance_in_words.photographs()
+    at_08 = [classified(network, 0.8, seed, "caltech101")
+             for network in (PLAIN, SPARSE) for seed in range(3)]  # fmt: skip
+    elsewhere = classified("SparseConvNet-kept", 0.8, 0, "caltech101")  # of whom nothing is told
+    elsewhere.content["provenance"] |= {"device": "another"}
+    at_05 = [classified(network, 0.5, 0, "caltech101") for network in (PLAIN, SPARSE)]
+    recorded(*at_08, *at_05, elsewhere)  # at 0.5 by one seed
     told = told_plainly(invariance_in_words.photographs())
     mean, half = 4.1, 4.303 * 0.1 / 3**0.5  # as digits above
-    assert f"trained at p = 0.8 and tested at p = 0, +{mean} ± {half:.1f} against ConvNet (" in told
-    assert "n = 3" in told
+    assert told.startswith("On photographs, trained as the source’s text has it at p = 0.8, Sparse")
+    assert f" it has, in points, over ConvNet +{mean} ± {half:.1f} at 0, " in told
+    assert f"of differences, n = 3; {at_08[0].content['provenance']['device']})." in told
+    reached = [100 * score(SPARSE, 0.8, 0.9, seed) for seed in range(3)]
+    assert f" and {np.mean(reached):.2f} ± {np.std(reached, ddof=1):.2f} at 0.9; " in told
+    recorded(*at_05, classified("ConvNet+mask", 0.5, 0, "caltech101"))
+    told = told_plainly(invariance_in_words.photographs())
+    assert "at p = 0.5, SparseConvNet" in told and "; over ConvNet+mask" in told
+    assert "n = 1" in told and "±" not in told and "interval" not in told
+    recorded(*at_05, *(classified(SPARSE, 0.5, seed, "caltech101") for seed in (1, 2)))
+    assert "n = 1 to 3" in told_plainly(invariance_in_words.photographs())
 
 
 def test_what_a_cure_gives_far_from_training_is_told(recorded):

@@ -234,9 +234,9 @@ def test_devices_are_told_by_seed_where_each_seed_had_its_own():
     assert report.devices_by_seed(mixed) == "a; b"
 
 
-def test_the_short_answer_is_that_of_the_protocol_by_which_table_4_is_judged(recorded):
+def test_the_short_answer_tells_what_several_seeds_tell_with_either_split(recorded):
     assert report_caltech.in_short() == (
-        "On Caltech-101 nothing has been trained yet under as_written, split=by_seed."
+        "On Caltech-101 no difference of SparseConvNet-kept and ConvNet has several seeds yet."
     )
     found = [
         a_caltech_record(network, p, seed, report_caltech.BY_SEED, np.arange(1736) < right)
@@ -248,14 +248,37 @@ def test_the_short_answer_is_that_of_the_protocol_by_which_table_4_is_judged(rec
     gaps = 100 * (np.array([830, 840, 850]) - [868, 885, 902]) / 1736
     half = t.ppf(0.975, 2) * gaps.std(ddof=1) / 3**0.5
     gap = f"{gaps.mean():+.1f} ± {half:.1f}".replace("-", "−")
-    assert numbers.plain(report_caltech.in_short()).replace("\u00a0", " ") == (
-        "On Caltech-101, each seed with a split of its own, SparseConvNet-kept minus ConvNet is, "
-        f"in points, {gap} at p = 0.05 and {gap} at p = 0.8 (± half of the 95 % interval, not "
-        "corrected for the number of differences, n = 3; an invented processor, 2 cores)."
-    )
+    opening = "On Caltech-101, SparseConvNet-kept minus ConvNet is, in points, "
+    for_each = "with a split for each seed, by which Table 4 is judged, "
+    for_each += f"{gap} at p = 0.05 and {gap} at p = 0.8 (n = 3). (± half of the 95 % interval, not"
+    end = " corrected for the number of differences; {}.)"
+
+    def told():
+        return numbers.plain(report_caltech.in_short()).replace("\u00a0", " ")
+
+    assert told() == f"{opening}{for_each}{end.format('an invented processor, 2 cores')}"
     table = cells(report.source_table("caltech", report_caltech.BY_SEED, "caltech-table-4"))
     assert {row["p"]: row["n"] for row in table}["0.8"] == "3"
     assert len(table) == 10 and table[0]["ConvNet"].startswith("50.98")
+    with_one_split = [
+        a_caltech_record(network, p, seed, correct=np.arange(1736) < right)
+        for p, network, rights in (
+            (0.0, PLAIN, (900, 900)),
+            (0.0, KEPT, (917, 918)),  # +1.0 points
+            (0.5, PLAIN, (900,)),  # one run is not told
+            (0.5, KEPT, (900,)),
+            (0.8, PLAIN, (900, 900)),
+            (0.8, KEPT, (865, 866)),  # -2.0 points
+        )
+        for seed, right in enumerate(rights)
+    ]
+    alone = a_caltech_record(PLAIN, 0.8, 2)  # a seed that the other network lacks
+    alone.content["provenance"] = {**alone.content["provenance"], "device": "another"}
+    recorded(*found, *with_one_split, alone)
+    one_split = (
+        "with one split for all seeds +1.0 ± 0.4 at p = 0 and −2.0 ± 0.4 at p = 0.8 (n = 2); "
+    )
+    assert told() == f"{opening}{one_split}{for_each}{end.format('an invented processor, 2 cores')}"
     assert report_caltech.noise_in_words().startswith(
         report_caltech.noise_in_short().removesuffix(".")
     )
@@ -452,10 +475,11 @@ def test_the_data_are_told_as_they_are_counted_and_as_the_protocol_uses_them():
 
 def test_the_time_of_a_training_is_that_of_the_records(recorded):
     assert "has not been recorded" in report.time_in_words("caltech", "as_written")
-    found = [a_caltech_record(PLAIN, p, 0) for p in (0.0, 0.5, 0.8)]
-    for record, seconds in zip(found, (600, 1234, 90), strict=True):
+    found = [a_caltech_record(PLAIN, p, 0) for p in (0.0, 0.5, 0.8, 0.9)]
+    for record, seconds in zip(found, (600, 1234, 90, 80), strict=True):
         record.content["provenance"]["seconds"] = seconds
     found[2].content["provenance"]["versions"]["cuda"] = "13.0"  # not on a CPU
+    found[3].content["provenance"]["together"] = 20  # a share of what several took
     recorded(*found)
     told = report.time_in_words("caltech", "as_written")
     assert told.startswith("10 to 21 minutes (2 trainings of 10 epochs, an invented processor")

@@ -37,16 +37,14 @@ def differences(cells: Mapping[str, BySparsity], against: str) -> str:
     lone = [f"{in_a_row(networks)} at p = {where}" for where, networks in once.items()]
     but = f" (not judged, one run: {'; '.join(lone)})" if lone else ""
     some = "judged" if lone else "tried"
+    every = "every p judged" if lone else "every p"
     alike: dict[str, list[str]] = {}  # what is shown -> of which networks
     for network, by in judged.items():
         signs = {
             "better": [p for p in by if by[p].low > 0],
             "worse": [p for p in by if by[p].high < 0],
         }
-        parts = [f"{word} {at(where, tried)}" for word, where in signs.items() if where]
-        parts = [
-            part.replace("every p", f"every p {some}" if lone else "every p") for part in parts
-        ]
+        parts = [f"{word} {at(where, tried, every)}" for word, where in signs.items() if where]
         alike.setdefault(" and ".join(parts), []).append(network)
     none = alike.pop("", [])
     if none:
@@ -115,10 +113,10 @@ def accuracies(cells: Mapping[str, BySparsity]) -> str:
     return f"{told}. "
 
 
-def at(where: Collection[float], of: Sequence[float]) -> str:
+def at(where: Collection[float], of: Sequence[float], every: str = "every p") -> str:
     """ "at p = 0, 0.1 and 0.5 to 0.9": three or more neighbours among `of` as a range."""
     if len(where) == len(of) > 1:
-        return "at every p"
+        return f"at {every}"
     runs: list[list[float]] = []
     for i, p in enumerate(of):
         if p in where:

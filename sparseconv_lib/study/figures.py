@@ -251,15 +251,16 @@ def accuracy_matrices(
     """A coloured table for each network: trained at a row's sparsity, tested at a column's.
 
     matrices: network -> (training sparsity, test sparsity) -> Summary; a cell that is not there is
-    blank. Colours are on one scale for all.
+    blank, and a row that no network has is left out. Colours are on one scale for all.
     """
     means = [100 * summary.mean for matrix in matrices.values() for summary in matrix.values()]
     lowest = 10 * (min(means, default=0) // 10)
+    trained = {p for matrix in matrices.values() for p, _ in matrix}
     head = "".join(f'<th scope="col">{q:g}</th>' for q in sparsities)
     tables = []
     for i, (network, matrix) in enumerate(matrices.items()):
         rows = []
-        for p in sparsities:
+        for p in filter(trained.__contains__, sparsities):
             row = "".join(_cell(network, p, q, matrix.get((p, q)), lowest) for q in sparsities)
             rows.append(f'<tr><th scope="row">{p:g}</th>{row}</tr>')
         tables.append(

@@ -56,15 +56,20 @@ def heat_maps(statistics: str = RUNNING, protocol: str = "fair") -> str:
     cells = measured(protocol, statistics)
     if not cells:
         return NOT_RUN
-    matrices: dict[str, dict[tuple[float, float], Summary]] = {network: {} for network in NETWORKS}
-    for (network, p, q), seeds in cells.items():
-        if network in matrices and seeds:
-            matrices[network][p, q] = summarise(seeds.values())
-    told = [
-        f"{network} from {min(means):.1f} to {max(means):.1f} %"
-        for network, matrix in matrices.items()
-        if (means := [100 * summary.mean for summary in matrix.values()])
-    ]
+    matrices: dict[str, dict[tuple[float, float], Summary]] = {
+        network: its
+        for network in NETWORKS
+        if (
+            its := {(p, q): summarise(s.values()) for (n, p, q), s in cells.items() if n == network}
+        )
+    }
+    told = []
+    for network, matrix in matrices.items():
+        means = [100 * summary.mean for summary in matrix.values()]
+        told.append(f"{network} from {min(means):.1f} to {max(means):.1f} %")
+    trained = {p for _, p, _ in cells}
+    lacking = [f"{p:g}" for p in TEST_SPARSITIES if p not in trained]
+    unseen = [network for network in NETWORKS if network not in matrices]
     found = records.load(transfer.EXPERIMENT, protocol)
     return figures.accuracy_matrices(
         matrices,
@@ -74,8 +79,8 @@ def heat_maps(statistics: str = RUNNING, protocol: str = "fair") -> str:
         f"those {STATISTICS[statistics]}. On the diagonal, framed, a network is tested where it "
         "was trained; trained at (down), tested at (across); blank cells are not run; all on one "
         "scale of colours. "
-        f"Protocol {protocol}; {devices(found)}.{note(found)}",
-        f"Four matrices of accuracy, training sparsity by test sparsity: {'; '.join(told)}.",
+        f"Protocol {protocol}; {devices(found)}.{_not_run(lacking, unseen)}{note(found)}",
+        f"Accuracy, training sparsity by test sparsity: {'; '.join(told)}.",
     )
 
 
@@ -191,11 +196,13 @@ def difference_table(against: str, statistics: str = RUNNING, protocol: str = "f
         if record.key.network in (SPARSE, against)
     ]
     lacking = [f"{p:g}" for p in TEST_SPARSITIES if p not in trained]
+    where = f"the {shown.tested} cells in which they were not trained"
+    judged = f"{SHOWN_IN_WORDS} {where}. " if shown.tested else ""
     return as_html(
         pandas.DataFrame(rows),
         f"{SPARSE} minus {against} in points of accuracy, paired by seed, ± half of the 95 % "
-        f"interval; BatchNorm's statistics are those {STATISTICS[statistics]}. {SHOWN_IN_WORDS} "
-        f"the {shown.tested} cells in which they were not trained. {n_of_seeds(gaps.values())}; "
+        f"interval; BatchNorm's statistics are those {STATISTICS[statistics]}. {judged}"
+        f"{n_of_seeds(gaps.values())}; "
         f"protocol {protocol}; {devices(found)}.{_not_run(lacking)}{note(found)}",
     )
 
@@ -276,8 +283,10 @@ def averages_table() -> str:
     )
 
 
-def _not_run(lacking: Sequence[str]) -> str:
-    return f" Not run yet: trained at {', '.join(lacking)}." if lacking else ""
+def _not_run(lacking: Sequence[str], networks: Sequence[str] = ()) -> str:
+    """Training sparsities and networks that have no record, as the end of a caption."""
+    what = [f"trained at {', '.join(lacking)}"] if lacking else []
+    return f" Not run yet: {'; '.join([*what, *networks])}." if what or networks else ""
 
 
 COMPARED = (*((network, "ConvNet") for network in NETWORKS[1:]), (SPARSE, "ConvNet+mask"))
