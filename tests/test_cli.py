@@ -78,7 +78,7 @@ def test_help_teaches(capsys, command):
             "EXPERIMENT",
             "8m",
         ],
-        "missing": ["EXPERIMENT", "missing: N", "mnist"],
+        "missing": ["EXPERIMENT", "missing: N", "--summary", "mnist"],
         "table": ["--csv", "mnist"],
         "data": ["mnist", "caltech101"],
         "probe": ["probes.json"],
@@ -106,6 +106,19 @@ def test_missing_closes_with_their_number(capsys):
     assert keys == [str(key) for page in pages for key in sweep.missing_keys(page)]
     assert last == f"missing: {len(keys)}"
     assert run(capsys, "missing", "mnist", "mnist")[1] == run(capsys, "missing", "mnist")[1]
+
+
+def test_the_summary_counts_what_is_listed(capsys):
+    names = ["two_epochs", "invariance_caltech", "mnist"]
+    status, out, errors = run(capsys, "missing", *names, "--summary")
+    assert status == 0 and errors == ""
+    head, *rows, _, last = out.splitlines()
+    assert head.split()[:3] == ["experiment", "missing", "of"]
+    assert last == run(capsys, "missing", *names)[1].splitlines()[-1]
+    for name, row in zip(names, rows, strict=True):
+        count, of = (int(number) for number in row.split()[1:3])
+        assert run(capsys, "missing", name)[1].splitlines()[-1] == f"missing: {count}"
+        assert row.split()[0] == name and of == sum(len(p.keys) for p in EXPERIMENTS[name].pages())
 
 
 def test_a_dry_run_lists_the_pages_and_runs_nothing(capsys, monkeypatch):

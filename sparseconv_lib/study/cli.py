@@ -85,6 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     missing.add_argument(
         "experiments", nargs="*", metavar="EXPERIMENT", help=f"{known} (default: all)"
     )
+    missing.add_argument(
+        "--summary",
+        action="store_true",
+        help="a line for each experiment instead, with how long it takes on a device like this",
+    )
 
     table = commands.add_parser("table", help="accuracies with n, mean, spread and device")
     notebooks = ", ".join(dict.fromkeys(each.notebook for each in EXPERIMENTS.values()))
@@ -196,12 +201,32 @@ def _missing(arguments: argparse.Namespace) -> int:
     from sparseconv_lib.study import sweep
 
     names = list(dict.fromkeys(arguments.experiments)) or list(EXPERIMENTS)
+    if arguments.summary:
+        return _missing_summary(names)
     count = 0
     for page in sweep.missing_pages(names):
         for key in sweep.missing_keys(page):
             print(key)
             count += 1
     print(f"missing: {count}")
+    return 0
+
+
+def _missing_summary(names: list[str]) -> int:
+    import torch
+
+    from sparseconv_lib.study import provenance, scaling
+
+    device = provenance.device_name("cuda" if torch.cuda.is_available() else "cpu")
+    hours = "hours, one training at a time"
+    lacks = [scaling.lack(name, device) for name in names]
+    wide = max(map(len, names))
+    print(f"{'experiment':{wide}}  missing    of  {hours}")
+    for name, lack in zip(names, lacks, strict=True):
+        told = "-" if lack.seconds is None else f"{lack.seconds / 3600:.1f}"
+        print(f"{name:{wide}}  {lack.trainings:7}  {lack.of:4}  {told:>{len(hours)}}")
+    print(f"Hours are what {device} is expected to take, by its records; -: it has none.")
+    print(f"missing: {sum(lack.trainings for lack in lacks)}")
     return 0
 
 

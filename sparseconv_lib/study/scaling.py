@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sparseconv_lib.study import records
 from sparseconv_lib.study.grid import EXPERIMENTS
-from sparseconv_lib.study.sweep import START_UP
+from sparseconv_lib.study.sweep import START_UP, missing_keys, missing_pages
 
 WORKERS = (1, 2, 8, 64, 512)
 
@@ -83,3 +83,27 @@ def estimate(name: str, device: str) -> Estimate | None:
         sum(all(key in known for key in page.keys) for page in pages),
         stacked,
     )
+
+
+@dataclass(frozen=True)
+class Lack:
+    """How many trainings an experiment lacks, of how many, and the seconds that their pages take.
+
+    seconds: None where something is lacking and nothing of the experiment was measured.
+    """
+
+    trainings: int
+    of: int
+    seconds: float | None
+
+
+def lack(name: str, device: str) -> Lack:
+    """What an experiment of the grid lacks, and how long that takes on one such device."""
+    pages = list(EXPERIMENTS[name].pages())
+    lacking = {page: len(missing_keys(page)) for page in missing_pages([name])}
+    found = estimate(name, device) if lacking else None
+    seconds = None if lacking else 0.0
+    if found is not None:
+        of_page = zip(pages, found.pages, strict=True)
+        seconds = sum(each for page, each in of_page if page in lacking)
+    return Lack(sum(lacking.values()), sum(len(page.keys) for page in pages), seconds)
