@@ -25,6 +25,7 @@
 from IPython.display import HTML, display
 
 from sparseconv_lib.study import (
+    answer,
     confounds_in_words,
     depth_in_words,
     invariance_in_words,
@@ -50,6 +51,7 @@ _before = dict(globals())
 check_parameter_names(set(), _before, dict(globals()))
 found = report_forensics.measured()
 report_summary.glue_in_short()
+report.glue("answer", answer.answer())
 
 # %% [markdown]
 # ## Does the sparse convolution help, trained and tested at one sparsity?

@@ -104,6 +104,7 @@ STUDY = [
         "report_depth",
         "two_tasks",
         "depth_in_words",
+        "answer",
         "report_summary",
         "report_benchmark",
         "report_limitations",

@@ -86,6 +86,28 @@ def control_in_short() -> str:
     return NO_CONTROL
 
 
+def kept_in_short() -> str:
+    """Whether the layer keeps its error on those maps, without numbers; empty where not run."""
+    for protocol in MAPS:
+        cells = measured(protocol)
+        if _can_be_judged(cells):
+            times = _times(cells)
+            lost = [n for n in DENSE_NETWORKS if n in times and _loses(times[n])]
+            plain = f", and {in_a_row(lost)} not to" if lost and _keeps(times[SPARSE]) else ""
+            shown = (
+                "shown to keep"
+                if _keeps(times[SPARSE])
+                else "shown not to keep"
+                if _loses(times[SPARSE])
+                else "not shown to keep"
+            )
+            return (
+                f"On maps, the paper’s own task, the same code is {shown} its error when many more "
+                f"pixels are observed than in training{plain}."
+            )
+    return ""
+
+
 def against_interpolation(protocol: str) -> str:
     """What each network has over what needs no network."""
     cells = measured(protocol)

@@ -3,6 +3,7 @@
 import textwrap
 
 from sparseconv_lib.study import (
+    answer,
     depth_in_words,
     invariance_in_words,
     numbers,
@@ -18,7 +19,8 @@ README = ROOT / "README.md"
 def sentences() -> dict[str, str]:
     """The name of each mark -> what stands behind it today, with empty lines between paragraphs."""
     return {
-        "finding": f"**{report_summary.finding()}** "
+        "answer": f"**In short.** {answer.answer()}",
+        "finding": f"{report_summary.finding()} "
         f"{invariance_in_words.equal_care(report.HEADLINE_SPARSITY)}",
         "invariance": "\n\n".join(
             (

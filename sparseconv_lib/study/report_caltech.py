@@ -181,6 +181,17 @@ def in_short() -> str:
     )
 
 
+def gaps() -> dict[tuple[str, float], list[float]]:
+    """(protocol of a split, sparsity) -> SparseConvNet-kept minus ConvNet, seed by seed."""
+    found = {}
+    for protocol in SPLIT_IN_SHORT:
+        cells = accuracies(protocol)
+        for p in CALTECH_SPARSITIES:
+            if gap := paired(of(cells, SPARSE, p), of(cells, PLAIN, p)):
+                found[protocol, p] = gap
+    return found
+
+
 def _fewest_missing(cells: Cells) -> tuple[float, ...]:
     """Whole images, or the source's lowest sparsity where they were not trained on; or neither."""
     for p in (0.0, TABLE_4_FIRST):
