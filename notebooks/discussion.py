@@ -51,7 +51,8 @@ _before = dict(globals())
 check_parameter_names(set(), _before, dict(globals()))
 found = report_forensics.measured()
 report_summary.glue_in_short()
-report.glue("answer", answer.answer())
+for name, told in answer.ANSWERS.items():
+    report.glue(name, told())
 
 # %% [markdown]
 # ## Does the sparse convolution help, trained and tested at one sparsity?

@@ -119,13 +119,14 @@ def test_what_is_not_measured_is_taken_for_its_like(monkeypatch):
     assert told.measured == 2
     assert scaling.estimate("caltech", "a") is None
 
-    # Of what is lacking, the third has been seen elsewhere only, and the fifth nowhere.
-    monkeypatch.setattr(scaling, "missing_pages", lambda names: [pages[2], pages[4]])
-    monkeypatch.setattr(scaling, "missing_keys", lambda page: page.keys)
-    assert scaling.lack("two_epochs", "a") == scaling.Lack(2, 5, 2 * (20 + scaling.START_UP))
-    assert scaling.lack("two_epochs", "c") == scaling.Lack(2, 5, None)
-    monkeypatch.setattr(scaling, "missing_pages", lambda names: [])
-    assert scaling.lack("two_epochs", "c") == scaling.Lack(0, 5, 0.0)
+    # What is lacking is what stands in no folder, whatever was measured before.
+    lacks = {pages[1], pages[4]}
+    monkeypatch.setattr(scaling, "missing_keys", lambda page: page.keys if page in lacks else [])
+    hence = 30 + 20 + 2 * scaling.START_UP
+    assert scaling.lack("two_epochs", "a") == scaling.Lack(2, 5, 5, 2, hence)
+    assert scaling.lack("two_epochs", "c") == scaling.Lack(2, 5, 5, 0, None)
+    lacks.clear()
+    assert scaling.lack("two_epochs", "c") == scaling.Lack(0, 5, 5, 0, 0.0)
 
     table = report.scaling_table("a")
     assert "two_epochs" in table and "caltech" not in table

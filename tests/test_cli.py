@@ -27,6 +27,7 @@ from sparseconv_lib.study import (
     probe,
     protocol,
     provenance,
+    scaling,
     sweep,
 )
 from sparseconv_lib.study.grid import EXPERIMENTS
@@ -112,13 +113,24 @@ def test_the_summary_counts_what_is_listed(capsys):
     names = ["two_epochs", "invariance_caltech", "mnist"]
     status, out, errors = run(capsys, "missing", *names, "--summary")
     assert status == 0 and errors == ""
-    head, *rows, _, last = out.splitlines()
-    assert head.split()[:3] == ["experiment", "missing", "of"]
+    head, *rows, _, _, last = out.splitlines()
+    assert head.split() == ["experiment", "missing", "of", "hours", "pages", "measured"]
     assert last == run(capsys, "missing", *names)[1].splitlines()[-1]
     for name, row in zip(names, rows, strict=True):
         count, of = (int(number) for number in row.split()[1:3])
         assert run(capsys, "missing", name)[1].splitlines()[-1] == f"missing: {count}"
         assert row.split()[0] == name and of == sum(len(p.keys) for p in EXPERIMENTS[name].pages())
+
+
+def test_the_summary_tells_hours_where_they_are_known(capsys, monkeypatch):
+    known = {"mnist": scaling.Lack(7, 20, 5, 2, 5400.0), "caltech": scaling.Lack(3, 4, 2, 0, None)}
+    monkeypatch.setattr(scaling, "lack", lambda name, device: known[name])
+    _, *rows, _, _, last = run(capsys, "missing", "mnist", "caltech", "--summary")[1].splitlines()
+    assert [row.split(maxsplit=4) for row in rows] == [
+        ["mnist", "7", "20", "1.5", "2 of 5"],
+        ["caltech", "3", "4", "-", "0 of 2"],
+    ]
+    assert last == "missing: 10"
 
 
 def test_a_dry_run_lists_the_pages_and_runs_nothing(capsys, monkeypatch):

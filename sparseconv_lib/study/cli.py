@@ -218,14 +218,15 @@ def _missing_summary(names: list[str]) -> int:
     from sparseconv_lib.study import provenance, scaling
 
     device = provenance.device_name("cuda" if torch.cuda.is_available() else "cpu")
-    hours = "hours, one training at a time"
     lacks = [scaling.lack(name, device) for name in names]
     wide = max(map(len, names))
-    print(f"{'experiment':{wide}}  missing    of  {hours}")
+    print(f"{'experiment':{wide}}  missing    of  hours  pages measured")
     for name, lack in zip(names, lacks, strict=True):
-        told = "-" if lack.seconds is None else f"{lack.seconds / 3600:.1f}"
-        print(f"{name:{wide}}  {lack.trainings:7}  {lack.of:4}  {told:>{len(hours)}}")
-    print(f"Hours are what {device} is expected to take, by its records; -: it has none.")
+        hours = "-" if lack.seconds is None else f"{lack.seconds / 3600:.1f}"
+        measured = f"{lack.measured} of {lack.pages}"
+        print(f"{name:{wide}}  {lack.trainings:7}  {lack.of:4}  {hours:>5}  {measured:>14}")
+    print(f"Hours of one worker on {device}. Pages not measured there are taken to last as the")
+    print("median of their like does, whatever their epochs; -: nothing is measured there.")
     print(f"missing: {sum(lack.trainings for lack in lacks)}")
     return 0
 

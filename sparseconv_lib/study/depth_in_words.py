@@ -87,25 +87,19 @@ def control_in_short() -> str:
 
 
 def kept_in_short() -> str:
-    """Whether the layer keeps its error on those maps, without numbers; empty where not run."""
+    """By how much errors on those maps change with many more pixels."""
+    dense, sparse = (observed(sparsity) for sparsity in PAPERS_RANGE)
     for protocol in MAPS:
         cells = measured(protocol)
         if _can_be_judged(cells):
             times = _times(cells)
-            lost = [n for n in DENSE_NETWORKS if n in times and _loses(times[n])]
-            plain = f", and {in_a_row(lost)} not to" if lost and _keeps(times[SPARSE]) else ""
-            shown = (
-                "shown to keep"
-                if _keeps(times[SPARSE])
-                else "shown not to keep"
-                if _loses(times[SPARSE])
-                else "not shown to keep"
-            )
+            each = [f"{n} {_ratio(times[n])}" for n in (SPARSE, *DENSE_NETWORKS) if n in times]
             return (
-                f"On maps, the paper’s own task, the same code is {shown} its error when many more "
-                f"pixels are observed than in training{plain}."
+                f"{WHERE[protocol]}, the error of the same code with {dense} of the pixels is, as "
+                f"a multiple of that with the {sparse} of its training, {in_a_row(each)} "
+                f"({with_intervals(HALF, {times[n].n for n in times})})."
             )
-    return ""
+    return NO_CONTROL
 
 
 def against_interpolation(protocol: str) -> str:

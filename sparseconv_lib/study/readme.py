@@ -19,7 +19,7 @@ README = ROOT / "README.md"
 def sentences() -> dict[str, str]:
     """The name of each mark -> what stands behind it today, with empty lines between paragraphs."""
     return {
-        "answer": f"**In short.** {answer.answer()}",
+        "answer": "\n\n".join(["In short:", *(f"- {told()}" for told in answer.ANSWERS.values())]),
         "finding": f"{report_summary.finding()} "
         f"{invariance_in_words.equal_care(report.HEADLINE_SPARSITY)}",
         "invariance": "\n\n".join(
@@ -48,7 +48,10 @@ def filled(text: str) -> str:
         if not found:
             raise ValueError(f"README.md has lost its marks {start.strip()} and {end}")
         paragraphs = numbers.plain(sentence).split("\n\n")
-        told = "\n\n".join(textwrap.fill(paragraph, 100) for paragraph in paragraphs)
+        told = "\n\n".join(
+            textwrap.fill(each, 100, subsequent_indent="  " * each.startswith("- "))
+            for each in paragraphs
+        )
         text = f"{before}{start}{told}\n{end}{after}"
     return text
 

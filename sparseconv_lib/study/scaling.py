@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sparseconv_lib.study import records
 from sparseconv_lib.study.grid import EXPERIMENTS
-from sparseconv_lib.study.sweep import START_UP, missing_keys, missing_pages
+from sparseconv_lib.study.sweep import START_UP, missing_keys
 
 WORKERS = (1, 2, 8, 64, 512)
 
@@ -89,21 +89,29 @@ def estimate(name: str, device: str) -> Estimate | None:
 class Lack:
     """How many trainings an experiment lacks, of how many, and the seconds that their pages take.
 
+    measured: of how many of its pages every training is recorded on the device in question.
     seconds: None where something is lacking and nothing of the experiment was measured.
     """
 
     trainings: int
     of: int
+    pages: int
+    measured: int
     seconds: float | None
 
 
 def lack(name: str, device: str) -> Lack:
     """What an experiment of the grid lacks, and how long that takes on one such device."""
     pages = list(EXPERIMENTS[name].pages())
-    lacking = {page: len(missing_keys(page)) for page in missing_pages([name])}
-    found = estimate(name, device) if lacking else None
-    seconds = None if lacking else 0.0
+    lacking = [len(missing_keys(page)) for page in pages]
+    found = estimate(name, device)
+    seconds = None if any(lacking) else 0.0
     if found is not None:
-        of_page = zip(pages, found.pages, strict=True)
-        seconds = sum(each for page, each in of_page if page in lacking)
-    return Lack(sum(lacking.values()), sum(len(page.keys) for page in pages), seconds)
+        seconds = sum(each for each, lacks in zip(found.pages, lacking, strict=True) if lacks)
+    return Lack(
+        sum(lacking),
+        sum(len(page.keys) for page in pages),
+        len(pages),
+        found.measured if found else 0,
+        seconds,
+    )
