@@ -124,6 +124,8 @@ display(HTML(report_slider.slider("caltech", protocol)))
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_caltech.noise_table(protocol)))
+if told := report_caltech.trained_twice():
+    display(HTML(report.paragraph(told)))
 
 # %% [markdown] tags=["chapter"]
 # ## Verdicts

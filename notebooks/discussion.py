@@ -108,6 +108,7 @@ for sentence in (
     confounds_in_words.fills(),
     confounds_in_words.kinds(),
     invariance_in_words.photographs(),
+    invariance_in_words.photographs_reestimated(),
     invariance_in_words.conditions(),
     *depth_in_words.controls(),
     depth_in_words.conditions(),

@@ -86,6 +86,7 @@ for name, answer in (
     ("averaged", whole_matrix.in_short),
     ("conditions", invariance_in_words.conditions),
     ("photographs", invariance_in_words.photographs),
+    ("photographs_again", invariance_in_words.photographs_reestimated),
 ):
     report.glue(name, answer())
 report.glue(
@@ -265,9 +266,27 @@ display(HTML(report.folded("The accuracies behind it", accuracies)))
 display(HTML(report_invariance.heat_maps(protocol="caltech101")))
 
 # %% tags=["hide-input", "chapter"]
-display(
-    HTML(report_invariance.difference_table("ConvNet", protocol="caltech101"))
-)
+for other in ("ConvNet", "ConvNet+mask"):
+    differences = report_invariance.difference_table(
+        other, protocol="caltech101"
+    )
+    display(HTML(differences))
+
+# %% tags=["remove-input", "chapter"]
+told = invariance_in_words.photographs_reestimated()
+display(HTML(report.paragraph(told)))
+
+# %% tags=["hide-input", "chapter"]
+cells = [
+    report_invariance.heat_maps(transfer.REESTIMATED, "caltech101"),
+    *(
+        report_invariance.difference_table(
+            other, transfer.REESTIMATED, "caltech101"
+        )
+        for other in ("ConvNet", "ConvNet+mask")
+    ),
+]
+display(HTML(report.folded("Every cell, re-estimated", *cells)))
 
 # %% [markdown] tags=["chapter"]
 # ## Verdicts

@@ -329,6 +329,19 @@ def test_photographs_are_told_where_they_were_run(recorded):
     assert "n = 1 to 3" in told_plainly(invariance_in_words.photographs())
 
 
+def test_photographs_with_reestimated_statistics_are_told_apart(recorded):
+    assert "Nor have they been" in invariance_in_words.photographs_reestimated()
+    plain, sparse = (classified(network, 0.5, 0, "caltech101") for network in (PLAIN, SPARSE))
+    recorded(plain, sparse)
+    told = told_plainly(invariance_in_words.photographs_reestimated())
+    again = [record.content["other_statistics"]["reestimated"] for record in (sparse, plain)]
+    for q in ("0", "0.5", "0.8", "0.9"):
+        gap = 100 * (again[0][q] - again[1][q])
+        assert f"{gap:+.1f} at {q}".replace("-", "−") in told
+        assert f"{100 * again[0][q]:.2f} at {q}" in told
+    assert "trained at p = 0.5, recognises" in told and "(n = 1; " in told
+
+
 def test_what_a_cure_gives_far_from_training_is_told(recorded):
     assert cures_in_words.cures_far() == "No cure has been run yet."
     recorded(

@@ -57,6 +57,7 @@ SPARSE, PLAIN = "SparseConvNet-kept", "ConvNet"
 TEST_IMAGES = 1736  # of the source, and of ours
 
 BY_SEED = "as_written, split=by_seed"  # by which Table 4 is judged
+TOLD_TWICE = 6  # of trainings that were made again
 
 Cells = Mapping[tuple[str, float, float], Mapping[int, float]]
 
@@ -379,6 +380,45 @@ def noise_in_words() -> str:
             else f"; after a correction for having looked at ten: {listed(after) or 'none'}."
         )
     return f"{told} {_same_images_in_words(judged)}".strip()
+
+
+def trained_twice() -> str:
+    """What became of trainings that were made again for the matrix of train × test sparsities.
+
+    That matrix trains as as_written does, so that images, masks, order and first weights are the
+    same, and what differs is rounding: by another processor, or by code that computes the same in
+    another order. Empty while there are none.
+    """
+    again = {
+        (r.key.network, r.key.sparsity, r.key.seed): r
+        for r in records.load("invariance", "caltech101")
+    }
+    pairs = [
+        (first, second)
+        for first in records.load("caltech", "as_written")
+        if (second := again.get((first.key.network, first.key.sparsity, first.key.seed)))
+    ]
+    if not pairs:
+        return ""
+    changes = sorted(abs(100 * (second.accuracy - first.accuracy)) for first, second in pairs)
+    low, high = f"{changes[0]:.1f}", f"{changes[-1]:.1f}"
+    by = numbers.of_trainings(
+        low if low == high else f"{low} to {high}", [r.key for pair in pairs for r in pair]
+    )
+    many = len(pairs) > 1
+    return (
+        "The luck of a training is there even with the same images, masks, order and first "
+        f"weights: {len(pairs)} training{'s' * many} of this chapter {'were' if many else 'was'} "
+        "made again for another, where only rounding differs, by the code or the processor, and "
+        f"{'their accuracies differ' if many else 'its accuracy differs'} by {by} points ("
+        + "; ".join(
+            f"{first.key.network} at p = {first.key.sparsity:g}, seed {first.key.seed}: "
+            f"{percents({0: first.accuracy})} and {percents({0: second.accuracy})} %"
+            for first, second in pairs[:TOLD_TWICE]
+        )
+        + f"{'; and others' * (len(pairs) > TOLD_TWICE)}; "
+        f"{devices([r for pair in pairs for r in pair])})."
+    )
 
 
 def _same_images_in_words(judged: Sequence[Difference]) -> str:
