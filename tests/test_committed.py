@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from test_notebooks import an_executed_notebook, output_problems, told
 from test_records import MNIST_IDENTITY, a_record
 
@@ -728,3 +729,13 @@ def test_a_probe_tells_its_processor(tmp_path):
     assert probe.processors(path) == {provenance.code_identity(): probe.processor()}
     assert probe.load(path) == {provenance.code_identity(): {"fair/ConvNet": [1.0]}}
     assert "," not in probe.processor()
+
+
+def test_processors_of_one_name_are_told_apart_by_their_instructions(monkeypatch):
+    """The few steps of ResNet18 differ between AVX2 and AVX-512 on an AMD EPYC."""
+    monkeypatch.setattr(probe.provenance, "device_name", lambda kind: "AMD EPYC, 2 cores")
+    told = []
+    for capability in ("AVX2", "AVX512"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda its=capability: its)
+        told.append(probe.processor())
+    assert told == ["AMD EPYC with AVX2", "AMD EPYC with AVX512"]

@@ -125,8 +125,12 @@ def as_committed(name: str, digits: list[float]) -> bool:
 
 
 def processor() -> str:
-    """This machine's, as the file tells it: "AMD EPYC"."""
-    return provenance.device_name("cpu").split(",")[0]
+    """This machine's, as the file tells it: "AMD EPYC with AVX2".
+
+    With its vector instructions: processors of one name may round differently for having others.
+    """
+    name = provenance.device_name("cpu").split(",")[0]
+    return f"{name} with {torch.backends.cpu.get_cpu_capability()}"
 
 
 def processors(path: Path = PROBES) -> dict[str, str]:
