@@ -41,7 +41,7 @@ setup: $(BIN)/.ready
 # by the versions of constraints.txt elsewhere, or with `make setup LOCK=`.
 # The marker comes last, so that an installation that broke off is done again.
 $(BIN)/.ready: pyproject.toml constraints.txt $(LOCK)
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed; name one: make setup PYTHON=python3.12")'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11, 5) or sys.exit("Python 3.11.5 or newer is needed; name one: make setup PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear .venv
 	if [ -n "$(LOCK)" ] && $(BIN)/python tests/lock.py fits; then \
 	  $(PIP) --no-deps --require-hashes -r $(LOCK) && \
