@@ -85,6 +85,10 @@ display(
     HTML(report.other_networks_table("caltech", protocol, "caltech-table-4"))
 )
 
+# %% tags=["remove-input", "chapter"]
+if told := report_caltech.trained_for_the_matrix():
+    display(HTML(report.paragraph(told)))
+
 # %% [markdown] tags=["chapter"]
 # Table 4 is judged by another protocol: the source's split cannot be made
 # again, so each seed draws its own, whatever the class, and the spread holds

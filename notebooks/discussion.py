@@ -67,7 +67,7 @@ display(HTML(report.paragraph(report_summary.finding())))
 # [](invariance.ipynb), and on photographs, of which [](caltech.ipynb) tells:
 
 # %% tags=["remove-input"]
-display(HTML(report.paragraph(invariance_in_words.same_sparsity_in_short())))
+display(HTML(report.paragraph(answer.at_one_sparsity())))
 display(
     HTML(
         report.paragraph(
@@ -133,8 +133,9 @@ for sentence in (
 # ## The source's own explanations
 #
 # - *The sum of the mask's entries interferes with the features.* At one
-#   sparsity and with BatchNorm, [](maths.ipynb) leaves little for it to
-#   interfere with; what dilating the mask changes is in [](forensics.ipynb).
+#   sparsity and with BatchNorm, what is left of it are the fluctuations named
+#   above ([](maths.ipynb)); what dilating the mask changes is in
+#   [](forensics.ipynb).
 # - *Making a decision is easier than calculating values, so classification is
 #   not sensitive to sparsity.* [](depth.ipynb) asks both of the same images;
 #   the answer stands below, and the verdict on it further down.

@@ -109,6 +109,10 @@ display(HTML(report_forensics.curve_figure(found)))
 # %% tags=["hide-input"]
 display(HTML(report_forensics.mask_table(found)))
 
+# %% tags=["remove-input"]
+if told := report_forensics.unexplained(found):
+    display(HTML(report.paragraph(told)))
+
 # %% tags=["remove-cell"]
 report_forensics.glue_finding(found)
 

@@ -160,6 +160,8 @@ display(HTML(report_invariance.gains_table()))
 told = invariance_in_words.elsewhere(transfer.REESTIMATED)
 display(HTML(report.paragraph(told)))
 display(HTML(report.paragraph(invariance_in_words.checked())))
+if told := invariance_in_words.below_chance():
+    display(HTML(report.paragraph(told)))
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(whole_matrix.table(transfer.REESTIMATED)))

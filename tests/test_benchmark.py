@@ -266,6 +266,11 @@ def test_paces_are_of_each_device_by_the_median(monkeypatch):
     assert fast.images_a_second == images / 2 and slow.images_a_second == images / 100
     assert fast.seconds == 12
     told = report.paces_in_words()
+    # The source's notebook printed 7.3 s for two epochs of ConvNet, 8.2 s for its sparse network.
+    sparse = [report.printed_seconds(name) for name in ("SparseConvNet", "SparseConvNet-kept")]
+    assert (report.printed_seconds("ConvNet+mask"), *sparse) == (7.3, 8.2, 8.2)
+    times = images / 2 / (2 * 60_000 / 7.3)
+    assert f" and {times:.0f} times as many as in the source's notebook" in told
     assert "a GPU 3 trainings" in told and "50 (a CPU) times as many as one thread" in told
     assert f"would take {360 * 2 * 60_000 / (images / 2):.0f} s" in told
 

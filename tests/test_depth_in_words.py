@@ -203,8 +203,13 @@ def test_the_explanation_stands_only_if_the_layer_beats_the_nearest_pixel(record
     ratios = np.array([(40 + s) / (105 + s) for s in range(3)])
     half = 4.302653 * np.std(ratios, ddof=1) / 3**0.5
     for nearest, linear, its, so in (
-        (20.0, 30.0, "5 %, 10 %, 20 %, 30 %, 50 % and 70 %", "So it does"),
-        (0.2, 0.1, "none. Linear interpolation beats it with each of them", "So it does not"),
+        (20.0, 30.0, "5 %, 10 %, 20 %, 30 %, 50 % and 70 %", "bears it out"),
+        (
+            0.2,
+            0.1,
+            "none",
+            "does not bear it out. Linear interpolation is shown to beat the layer with each",
+        ),
     ):
         recorded(
             *(reconstructed(m, 0.95, s, factor=f)
@@ -213,6 +218,6 @@ def test_the_explanation_stands_only_if_the_layer_beats_the_nearest_pixel(record
             *digits,
         )  # fmt: skip
         told = told_plainly(depth_in_words.explanation())
-        assert f"the nearest pixel on a map of elevations with {its}. {so}. " in told
+        assert f"the nearest pixel on a map of elevations with {its}: the control {so}. " in told
         ratio = f"{ratios.mean():.2f} ± {half:.2f}"
         assert f"ConvNet errs {ratio} times as much on these maps, and {ratio} times on " in told

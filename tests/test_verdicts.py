@@ -182,7 +182,7 @@ def test_equivalence_has_three_verdicts():
         verdict = verdicts.judge(claim, pair(claim, [difference], spread))
         assert verdict.word == word
         assert verdict.cells[0]["mean"] == pytest.approx(difference)
-    assert "n = 5), claimed between −0.5 and +0.5." in verdict.reason
+    assert "n = 5); the rule asks for between −0.5 and +0.5." in verdict.reason
 
 
 def test_no_gain_has_three_verdicts():
@@ -224,7 +224,7 @@ def test_contrast_without_subtrahend_bounds_the_accuracy_itself():
     for mean, word in [(0.1, "reproduced"), (0.95, "not reproduced"), (0.15, "undecided")]:
         verdict = verdicts.judge(claim, lambda *key, mean=mean: seeds(mean))
         assert verdict.word == word
-    assert "15.00 %" in verdict.reason and "claimed below 15 %" in verdict.reason
+    assert "15.00 %" in verdict.reason and "asks for less than 15 %" in verdict.reason
 
 
 def test_contrast_between_training_and_test_sparsities():

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sparseconv_lib.study import depth_in_words, ledger, numbers, report_caltech
 from sparseconv_lib.study.captions import in_a_row
-from sparseconv_lib.study.grid import grid_of
+from sparseconv_lib.study.comparisons import Shown
+from sparseconv_lib.study.grid import DENSE_NETWORKS, grid_of
 from sparseconv_lib.study.report import signed
-from sparseconv_lib.study.report_invariance import SPARSE, diagonal, shown_among
+from sparseconv_lib.study.report_invariance import KEPT, SPARSE, diagonal, shown_among
 from sparseconv_lib.study.statistics import Summary, summarise
 from sparseconv_lib.study.wording import n_of_gaps
 
@@ -14,23 +15,36 @@ from sparseconv_lib.study.wording import n_of_gaps
 def at_one_sparsity() -> str:
     """Where the layer is shown to be better or worse than plain convolutions, and by how much."""
     several = {
-        other: {p: gap for p, gap in gaps.items() if len(gap) > 1}
-        for (own, other), gaps in diagonal().items()
-        if own == SPARSE
+        pair: {p: gap for p, gap in gaps.items() if len(gap) > 1}
+        for pair, gaps in diagonal().items()
+        if pair[1] in DENSE_NETWORKS
     }
-    told = [
-        f"to beat {other} {_where(gaps, shown.above)} and to lose to it {_where(gaps, shown.below)}"
-        for other, gaps in several.items()
-        if (shown := shown_among(gaps)).tested
-    ]
-    if not told:
+    told = {
+        own: [
+            _ahead_and_behind(other, gaps, shown)
+            for (network, other), gaps in several.items()
+            if network == own and (shown := shown_among(gaps)).tested
+        ]
+        for own in (SPARSE, KEPT)
+    }
+    if not any(told.values()):
         return f"{SPARSE} and a plain network have not been trained on digits by two seeds yet."
-    tried = [f"{p:g}" for p in sorted({p for gaps in several.values() for p in gaps})]
-    n = n_of_gaps([summarise(gap) for gaps in several.values() for gap in gaps.values()])
+    compared = [gaps for (own, _), gaps in several.items() if told.get(own)]
+    tried = [f"{p:g}" for p in sorted({p for gaps in compared for p in gaps})]
+    n = n_of_gaps([summarise(gap) for gaps in compared for gap in gaps.values()])
+    is_shown = ". ".join(f"{own} is shown {'; '.join(its)}" for own, its in told.items() if its)
     return (
         "On digits, each network trained until held-out images show no improvement and tested at "
-        f"the sparsity of its training, {SPARSE} is shown {'; '.join(told)} (after Holm’s "
+        f"the sparsity of its training, {is_shown} (after Holm’s "
         f"correction over p = {in_a_row(tried)}, {n})."
+    )
+
+
+def _ahead_and_behind(other: str, gaps: Mapping[float, Sequence[float]], shown: Shown) -> str:
+    if not shown.above and not shown.below:
+        return f"to differ from {other} nowhere"
+    return (
+        f"to beat {other} {_where(gaps, shown.above)} and to lose to it {_where(gaps, shown.below)}"
     )
 
 

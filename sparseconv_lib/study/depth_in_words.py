@@ -400,7 +400,7 @@ def explanation() -> str:
         told.append(f"{WHERE[name][0].lower()}{WHERE[name][1:]} with {its}")
         wins.append(len(ahead) == len(asked))
         by_linear.append(len(linear) == len(asked))
-    interpolated = " Linear interpolation beats it with each of them." * all(by_linear)
+    interpolated = " Linear interpolation is shown to beat the layer with each." * all(by_linear)
     digits = _times(measured("digits")).get("ConvNet")
     plain = {name: _times(cells)["ConvNet"] for name, cells in judged.items()
              if "ConvNet" in _times(cells)}  # fmt: skip
@@ -415,12 +415,12 @@ def explanation() -> str:
         )
     counts = {_times(cells)[SPARSE].n for cells in judged.values()}
     ran = [record for name in (*judged, "digits") for record in records_of(name, PAPERS_SPARSITY)]
-    verdict = "So it does" if all(wins) else "So it does not"
+    verdict = "bears it" if all(wins) else "does not bear it"
     return (
         "The source explains its result by decisions being easier than values. The control would "
-        "bear that out if the layer’s error counted here where its lead in classification does "
-        f"not. Of the shares from {observed(most)} to {observed(fewest)} observed, its error is "
-        f"shown to beat that of the nearest pixel {'; '.join(told)}.{interpolated} {verdict}."
+        "bear that out if the layer beat the nearest pixel where values are asked for. Of the "
+        f"shares from {observed(most)} to {observed(fewest)} observed, its error is shown to beat "
+        f"that of the nearest pixel {'; '.join(told)}: the control {verdict} out.{interpolated}"
         f"{beside} ({with_intervals(HALF, counts)}; {devices(ran)}.)"
     )
 

@@ -5,12 +5,13 @@ Two networks are compared, as a rule, by the mean of their difference over seeds
 number beyond that is in a table of the chapter.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from scipy.stats import t
 
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import (
-    captions,
     comparisons,
     confounds_in_words,
     cures_in_words,
@@ -62,6 +63,7 @@ from sparseconv_lib.study.wording import (
 )
 
 PHOTOGRAPHS_TESTED_AT = (0.0, 0.5, 0.8, 0.9)
+CHANCE = 0.1  # of ten digits, which are about equally frequent
 LeadsBy = Mapping[str, Mapping[float, Summary]]  # plain network -> test sparsity -> the lead
 REGRETTED = (*TWO_SPARSITIES, *TEST_SPARSITIES[-2:])  # training sparsities, of whose regret is told
 
@@ -72,24 +74,11 @@ def claim() -> str:
     run = list(_run(row))
     if not run:
         return "Whether SparseConvNet is invariant to the level of sparsity has not been run yet."
-    several = len({contrast.subtrahend.train for contrast, _ in run}) > 1
-    names = [
-        f"{c.subtrahend.train:g} → {c.minuend.test:g}" if several else f"{c.minuend.test:g}"
-        for c, _ in run
-    ]
-    told = [
-        f"{more} at {in_a_row(where)}"
-        for more, where in (
-            ("more", [name for name, (_, c) in zip(names, run, strict=True) if c.get("outside")]),
-            ("less", [name for name, (_, c) in zip(names, run, strict=True) if c["inside"]]),
-        )
-        if where
-    ]
-    so = f"; SparseConvNet is shown to lose {', and '.join(told)}" if told else ""
     return (
         f"The claim that SparseConvNet is invariant to the level of sparsity is {row.word}: "
         f"{_most_lost(run)}, the most of the {len(row.claim.contrasts())} test sparsities of its "
-        f"rule. The rule allows {_allowed(run)}{so} ({_as_the_rule_reads(row, run)})."
+        f"rule. The rule allows {_allowed(run)}{_shown_to_lose(run)} "
+        f"({_as_the_rule_reads(row, run)})."
     )
 
 
@@ -150,7 +139,8 @@ def claims_in_short() -> str:
     return (
         f"That SparseConvNet is invariant to the level of sparsity is {rows[0].word}: "
         f"{_most_lost(lost)}, the most of {len(rows[0].claim.contrasts())} test sparsities, and "
-        f"the rule allows {_allowed(lost)} ({with_intervals(half, {c['n'] for _, c in lost})}). "
+        f"the rule allows {_allowed(lost)}{_shown_to_lose(lost)} "
+        f"({with_intervals(half, {c['n'] for _, c in lost})}). "
         "That it beats plain convolutions at a sparsity not met in training, even those that are "
         f"given the mask, is {rows[1].word}: the rule asks that, trained at p = {trained}, it be "
         f"shown to be ahead at {tested}; by the rule’s own test, one-sided and not corrected, it "
@@ -170,6 +160,24 @@ def _most_lost(run: Iterable[tuple[Any, Mapping[str, Any]]]) -> str:
 
 def _allowed(run: Iterable[tuple[Any, Mapping[str, Any]]]) -> str:
     return in_a_row(sorted({f"{contrast.high:g}" for contrast, _ in run}))
+
+
+def _shown_to_lose(run: Sequence[tuple[Any, Mapping[str, Any]]]) -> str:
+    """ "; it is shown to lose more at 0.8, and less at 0", by the rule; or empty."""
+    several = len({contrast.subtrahend.train for contrast, _ in run}) > 1
+    names = [
+        f"{c.subtrahend.train:g} → {c.minuend.test:g}" if several else f"{c.minuend.test:g}"
+        for c, _ in run
+    ]
+    told = [
+        f"{more} at {in_a_row(where)}"
+        for more, where in (
+            ("more", [name for name, (_, c) in zip(names, run, strict=True) if c.get("outside")]),
+            ("less", [name for name, (_, c) in zip(names, run, strict=True) if c["inside"]]),
+        )
+        if where
+    ]
+    return f"; it is shown to lose {', and '.join(told)}" if told else ""
 
 
 def _above_and_below(run: Iterable[tuple[Any, Mapping[str, Any]]]) -> tuple[str, str]:
@@ -223,9 +231,16 @@ def elsewhere(statistics: str = RUNNING) -> str:
     return (
         f"{begin} from the sparsity of its training SparseConvNet is shown to be "
         f"{'; '.join(told)}. (Holm’s correction is over the cells{so_far}: the first of {run} must "
-        f"have a p-value below {0.05 / run:.1g}, so that small effects stay unseen; "
-        f"{n_of_seeds(gaps)}.)"
+        f"have a p-value below {0.05 / run:.1g}, for which a mean must be "
+        f"{_times_its_half(run, max(map(len, gaps))):.1f} times the half of its 95 % interval, so "
+        f"that large effects stay unseen as well; {n_of_seeds(gaps)}.)"
     )
+
+
+def _times_its_half(tests: int, n: int) -> float:
+    """How far from 0 the first of Holm's `tests` must lie, over the half of its 95 % interval."""
+    first, single = (t.ppf(1 - 0.025 / several, n - 1) for several in (tests, 1))
+    return float(first / single)
 
 
 def far(trained_at: float, tested_at: float) -> str:
@@ -312,12 +327,42 @@ def batch_norm() -> str:
     )
     half = f"{HALF}, " * bool(told)
     return (
-        f"{average}By tests of single cells they help in "
+        f"{average}By single tests they help in "
         f"{helped + len(together.above_uncorrected)} of {together.tested} and harm in "
         f"{harmed + len(together.below_uncorrected)}; after Holm’s correction over all, in "
-        f"{helped} and {harmed}. "
+        f"{helped} and {harmed}{_harmed_alone(together.below)}. "
         f"({half}{n_of_seeds(gap for its in gains.values() for gap in its.values())}.)"
     )
+
+
+def _harmed_alone(harmed: Iterable[tuple[str, float, float]]) -> str:
+    """ " (ConvNet)", where it is only one network that re-estimation is shown to harm."""
+    networks = {network for network, *_ in harmed}
+    return f" ({networks.pop()})" if len(networks) == 1 else ""
+
+
+def below_chance() -> str:
+    """Where re-estimated statistics leave a network worse than a guess; empty if nowhere."""
+    worst = {
+        cell: summarise(seeds.values())
+        for cell, seeds in measured("fair", REESTIMATED).items()
+        if len(seeds) > 1
+    }
+    worst = {cell: summary for cell, summary in worst.items() if summary.mean < CHANCE}
+    if not worst:
+        return ""
+    network, p, q = min(worst, key=lambda cell: worst[cell].mean)
+    return (
+        f"Re-estimated statistics leave {in_a_row(sorted({name for name, *_ in worst}))} below "
+        f"chance, {100 * CHANCE:g} %, in {len(worst)} cell{'s' * (len(worst) > 1)}, at worst at "
+        f"{_percent(worst[network, p, q])} % (trained at p = {p:g}, tested at {q:g}); with those "
+        f"of training it has {_percent(summarise(measured('fair')[network, p, q].values()))} % "
+        f"there ({n_of_gaps(worst.values())}). Why is not known."
+    )
+
+
+def _percent(summary: Summary) -> str:
+    return numbers.number(f"{100 * summary.mean:.1f}", summary)
 
 
 def checked() -> str:
@@ -375,11 +420,15 @@ def same_sparsity() -> str:
     told = []
     seeds: set[int] = set()
     for p in (HEADLINE_SPARSITY, PAPERS_SPARSITY):
-        gaps = {pair: summarise(its[p]) for pair, its in compared.items() if p in its}
-        if gaps:
-            parts = [f"{own} {points(gap)} over {other}" for (own, other), gap in gaps.items()]
-            told.append(f"at p = {p:g}, {', '.join(parts)}")
-            seeds |= {gap.n for gap in gaps.values()}
+        by: dict[str, list[str]] = {}
+        for (own, other), gaps in compared.items():
+            if p in gaps and (own == SPARSE or other == "ConvNet"):
+                gap = summarise(gaps[p])
+                by.setdefault(other, []).append(f"{own} {points(gap)}")
+                seeds.add(gap.n)
+        if by:
+            parts = [f"over {other}: {', '.join(parts)}" for other, parts in by.items()]
+            told.append(f"at p = {p:g} {'; '.join(parts)}")
     if not told:
         either = f"p = {HEADLINE_SPARSITY:g} or {PAPERS_SPARSITY:g}"
         return f"No two networks have been trained with equal care at {either} yet."
@@ -395,29 +444,11 @@ def same_sparsity() -> str:
         f"{than}: {', '.join(f'{in_a_row(networks)} at {at}' for at, networks in alike.items())}"
         for than, alike in differ.items()
     ]
-    tried = in_a_row([f"{p:g}" for p in asked] or [""])
     is_shown = f"shown to be {'; '.join(found)}" if found else "none is shown to differ"
-    rest = f" Of p = {tried}, after Holm’s correction, {is_shown}."
+    rest = f" Of {len(asked)} sparsities, after Holm’s correction, {is_shown}."
     return (
-        "With equal care for every network, trained and tested at one sparsity, in points: "
+        "With equal care for every network, trained and tested at one sparsity, in points, "
         f"{'; '.join(told)} ({with_intervals(HALF, seeds)}).{rest * bool(asked)}"
-    )
-
-
-def same_sparsity_in_short() -> str:
-    """The same without its numbers: at which sparsities a network is told apart from ConvNet."""
-    gaps = {
-        network: {p: summarise(gap) for p, gap in its.items()}
-        for (network, other), its in diagonal().items()
-        if other == "ConvNet"
-    }
-    tried = sorted({p for by in gaps.values() for p in by})
-    if not tried:
-        return "ConvNet and another network have not both been trained with equal care yet."
-    return (
-        f"{captions.differences(gaps, 'ConvNet')}(Tried at p = "
-        f"{in_a_row([f'{p:g}' for p in tried])}; "
-        f"{n_of_gaps([gap for by in gaps.values() for gap in by.values()])}.)"
     )
 
 
@@ -466,7 +497,25 @@ def photographs_reestimated() -> str:
         "On photographs with BatchNorm’s statistics re-estimated, on training images at the test "
         f"sparsity, SparseConvNet, trained at p = {p:g}, "
         f"{_reached_and_over(measured('caltech101', REESTIMATED), p, by)}"
+        f"{_gained_on_photographs(p)}"
     )
+
+
+def _gained_on_photographs(p: float) -> str:
+    """What re-estimated statistics give the networks that were trained at p."""
+    running, anew = (measured("caltech101", kind) for kind in (RUNNING, REESTIMATED))
+    gained: dict[str, dict[float, Summary]] = {}
+    for network in PAPERS_NETWORKS:
+        for q in PHOTOGRAPHS_TESTED_AT:
+            cell = (network, p, q)
+            if q != p and (gap := difference(anew.get(cell, {}), running.get(cell, {}))):
+                gained.setdefault(network, {})[q] = gap
+    told = "; ".join(f"{network} {at_each(gaps)}" for network, gaps in gained.items())
+    seeds = {gap.n for gaps in gained.values() for gap in gaps.values()}
+    if not told:
+        return ""
+    intervals = with_intervals(UNCORRECTED, seeds)
+    return f" Beside those of training, they give, in points, {told} ({intervals})."
 
 
 def _leads_on_photographs(statistics: str = RUNNING) -> tuple[float, LeadsBy] | None:

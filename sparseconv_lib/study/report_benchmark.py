@@ -9,7 +9,7 @@ import pandas
 
 from sparseconv_lib.study import benchmark, operations, records, scaling
 from sparseconv_lib.study.captions import in_a_row
-from sparseconv_lib.study.grid import EXPERIMENTS
+from sparseconv_lib.study.grid import DENSE_NETWORKS, EXPERIMENTS
 from sparseconv_lib.study.paths import RESULTS
 from sparseconv_lib.study.protocol import BASELINES, TRAINING_IMAGES, preset
 from sparseconv_lib.study.records import Record
@@ -29,10 +29,12 @@ def recorded() -> dict[str, Measured | None]:
     return {kind: benchmark.load(kind) for kind in KINDS}
 
 
-def printed_seconds() -> float:
-    """What the source's notebook printed for one training of ConvNet on digits."""
+def printed_seconds(network: str = "ConvNet") -> float:
+    """What the source's notebook printed for one training on digits of a plain network, or of its
+    sparse one."""
+    printed = "ConvNet" if network in DENSE_NETWORKS else "SparseConvNet-kept"
     with (RESULTS / "source.toml").open("rb") as file:
-        return tomllib.load(file)["acc_seconds"]["ConvNet"]
+        return tomllib.load(file)["acc_seconds"][printed]
 
 
 def missing_in_words(found: dict[str, Measured | None]) -> str:
@@ -343,7 +345,7 @@ def paces_in_words() -> str:
     ]
     every = [pace for pace in paces() if pace.device == fast.device]
     epochs, images = preset("as_written", "mnist").epochs, TRAINING_IMAGES["mnist"]
-    theirs = epochs * images / printed_seconds()
+    theirs = epochs * images / printed_seconds(fast.network)
     trainings = TRAININGS_EACH * len(NETWORKS_OF_TABLE_3)
     beside = f", {' or '.join(slow)} times as many as one thread of a processor" if slow else ""
     counted, minutes = (sum(p.trainings for p in every), sum(p.seconds for p in every) / 60)

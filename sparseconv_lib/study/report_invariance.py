@@ -289,7 +289,11 @@ def _not_run(lacking: Sequence[str], networks: Sequence[str] = ()) -> str:
     return f" Not run yet: {'; '.join([*what, *networks])}." if what or networks else ""
 
 
-COMPARED = (*((network, "ConvNet") for network in NETWORKS[1:]), (SPARSE, "ConvNet+mask"))
+COMPARED = (
+    *((network, "ConvNet") for network in NETWORKS[1:]),
+    *((network, "ConvNet+mask") for network in NETWORKS[2:]),
+    (SPARSE, KEPT),
+)
 
 
 def diagonal() -> dict[tuple[str, str], dict[float, list[float]]]:

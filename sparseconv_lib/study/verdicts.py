@@ -147,8 +147,8 @@ def _judge_contrasts(claim: Claim, seeds: Callable[[Cell], Seeds]) -> Verdict:
         contrast, row, sign = contrasts[i], rows[i], contrasts[i].subtrahend is not None
         return (
             f"{row['label']} is {number(_points(row['mean'], sign), row['mean'])} "
-            f"({100 * (1 - 2 * rule.alpha):g} % interval {_range(row, sign)}, n = {row['n']}), "
-            f"claimed {_bounds(contrast, sign)}"
+            f"({100 * (1 - 2 * rule.alpha):g} % interval {_range(row, sign)}, n = {row['n']}); "
+            f"the rule asks for {_bounds(contrast, sign)}"
         )
 
     def where(k: int) -> str:
@@ -229,9 +229,9 @@ def _range(row: Mapping[str, Any], sign: bool = False) -> str:
 def _bounds(contrast: Contrast, sign: bool) -> str:
     low, high = (f"{x:+g}" if sign and x else f"{x:g}" for x in (contrast.low, contrast.high))
     if math.isinf(contrast.low):
-        text = f"below {high}"
+        text = f"less than {high}"
     elif math.isinf(contrast.high):
-        text = f"above {low}"
+        text = f"more than {low}"
     else:
         text = f"between {low} and {high}"
     return text.replace("-", "−") + ("" if sign else " %")
