@@ -149,7 +149,7 @@ def test_what_re_estimated_statistics_change_is_told_of_the_cells_that_all_netwo
     told = numbers.plain(invariance_in_words.batch_norm())
     # 2.1 ± 0.25 points, p = 0.0008; 0.4 ± 0.25, p = 0.02: of eight, the first four are left.
     assert told == (
-        "By tests of single cells they help in 8 of 8 and harm in 0; after Holm’s correction over "
+        "By single tests they help in 8 of 8 and harm in 0; after Holm’s correction over "
         "all, in 4 and 0. (n = 3.)"
     )
     rows = cells(report_invariance.gains_table())
