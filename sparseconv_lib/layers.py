@@ -20,6 +20,14 @@ from torch import Tensor, nn
 Scale = Literal["mean", "partial", "none"]
 MaskUpdate = Literal["dilate", "keep"]
 
+# Of x, and the whole numbers as wide.
+_FLOATS = {
+    torch.float16: torch.int16,
+    torch.bfloat16: torch.int16,
+    torch.float32: torch.int32,
+    torch.float64: torch.int64,
+}
+
 
 def _check_option(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
@@ -68,17 +76,25 @@ def sparse_conv2d(
         before the division, so in float16 it overflows where that of a convolution would.
 
     Raises:
-        ValueError: for a mask of another shape, an unknown option, or "keep" where the size
-            changes.
+        ValueError: for x of another dtype than float16, bfloat16, float32 or float64, a mask or
+            bias of another shape, an unknown option, or "keep" where the size changes.
     """
     _check_option("scale", scale, get_args(Scale))
     _check_option("mask_update", mask_update, get_args(MaskUpdate))
     if x.dim() != 4:
         raise ValueError(f"x has shape {tuple(x.shape)}; it must be (N, C, H, W)")
+    if x.dtype not in _FLOATS:
+        allowed = ", ".join(map(str, _FLOATS))
+        raise ValueError(f"x is {x.dtype}; convert it into one of {allowed}")
     if mask.shape != (x.shape[0], 1, *x.shape[2:]):
         raise ValueError(
             f"mask has shape {tuple(mask.shape)}; for x of shape {tuple(x.shape)} it must be "
             f"{(x.shape[0], 1, *x.shape[2:])}: one channel, 1 where observed and 0 where missing"
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"bias has shape {tuple(bias.shape)}; for {weight.shape[0]} output channels it must be "
+            f"{tuple(weight.shape[:1])}"
         )
     observed = mask != 0
     y = F.conv2d(_masked(x, observed), weight, None, stride, padding, dilation, groups)
@@ -112,7 +128,8 @@ def sparse_conv2d(
 
 def _masked(x: Tensor, observed: Tensor) -> Tensor:
     """x where observed, else 0; a product would let NaN and infinity through."""
-    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if x.device.type == "cpu" and not traced:
         return _Masked.apply(x, _bits(observed, x))
     return x.where(observed, 0)  # which a compiler fuses with its neighbours
 
@@ -158,8 +175,7 @@ class _Masked(torch.autograd.Function):
 
 def _bits(observed: Tensor, x: Tensor) -> Tensor:
     """A whole number as wide as x's own: all bits 1 where observed, else all 0."""
-    integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-    return -observed.to(integers[x.element_size()])
+    return -observed.to(_FLOATS[x.dtype])
 
 
 def count_observed(
@@ -213,17 +229,19 @@ def _over_windows(
             f"a window of {span_h + 1} x {span_w + 1} pixels does not fit into {height} x {width}, "
             "padding included; use a smaller kernel, or more padding"
         )
-    line = padded.flatten()
+    line = F.pad(padded.flatten(), (0, span_w + span_h * width))  # what the shifts will use up
     for k, step in ((k_w, d_w), (k_h, d_h * width)):
-        length = len(line) - step * (k - 1)
+        # Not len(), which is a plain int: an exported program would then know one size alone.
+        length = line.shape[0] - step * (k - 1)
         line = functools.reduce(combine, (line[i * step : i * step + length] for i in range(k)))
-    line = F.pad(line, (0, padded.numel() - len(line)))
     return line.view(padded.shape)[:, :, : height - span_h : s_h, : width - span_w : s_w]
 
 
 def _at(argument: int | tuple[int, ...], i: int) -> int:
     """Of rows (0) or of columns (1), for an argument that may give one number for both."""
-    return operator.index(argument[i % len(argument)] if isinstance(argument, tuple) else argument)
+    if isinstance(argument, tuple | list):
+        argument = argument[i % len(argument)]
+    return operator.index(argument)
 
 
 class SparseConv2d(nn.Conv2d):

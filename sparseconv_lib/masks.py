@@ -74,6 +74,13 @@ def observed(field: Tensor, sparsity: float) -> Tensor:
 def observe(x: Tensor, mask: Tensor, fill: float = 0.0) -> Tensor:
     """x where the mask is 1, `fill` where it is 0; what x held there (NaN too) has no effect.
 
-    x is (N, C, H, W), mask (N, 1, H, W) of 0s and 1s. Returns (N, C, H, W).
+    x is (N, C, H, W), mask (N, 1, H, W) of 0s and 1s, or both are without N. Returns x's shape.
+
+    Raises ValueError for a mask of another shape, which would be broadcast in silence.
     """
+    if mask.shape != (*x.shape[:-3], 1, *x.shape[-2:]):
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}; for x of shape {tuple(x.shape)} it must be "
+            f"{(*x.shape[:-3], 1, *x.shape[-2:])}"
+        )
     return torch.where(mask != 0, x, fill)

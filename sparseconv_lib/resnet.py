@@ -278,4 +278,4 @@ class ResNet18(nn.Module):
         if self.mask_at_pooling == "any":
             return max_pool_mask(mask, 3, 2, 1)
         # Padding of the pooling is never the maximum, so it does not count as missing.
-        return 1 - max_pool_mask(1 - mask, 3, 2, 1)
+        return (max_pool_mask(mask == 0, 3, 2, 1) == 0).to(mask.dtype)

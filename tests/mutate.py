@@ -48,7 +48,7 @@ TESTS = {
     "masks": (["tests/test_masks.py"], ""),
     "statistics": (["tests/test_statistics.py"], ""),
     "records": (["tests/test_records.py"], "read_only"),
-    "layers": (["tests/test_layers.py"], "compiled"),
+    "layers": (["tests/test_layers.py"], "compiled or program"),
 }
 CAUGHT, SURVIVED, UNTESTED = "caught", "survived", "untested"
 # mutmut's exit codes; any other (a time-out, a crash of the interpreter) is a caught mutant.

@@ -16,6 +16,8 @@ import pytest
 import torch
 from test_records import a_record
 
+import sparseconv_lib.study
+from sparseconv_lib import __main__
 from sparseconv_lib.networks import NETWORKS
 from sparseconv_lib.study import (
     benchmark,
@@ -93,10 +95,33 @@ def test_help_teaches(capsys, command):
 
 
 def test_the_command_has_both_names():
-    (entry,) = metadata.entry_points(group="console_scripts", name="sparseconv")
-    assert entry.load() is cli.main
-    main = (paths.ROOT / "sparseconv_lib" / "__main__.py").read_text("utf-8")
-    assert "from sparseconv_lib.study.cli import main" in main
+    """`sparseconv` is what `python -m sparseconv_lib` runs."""
+    (script,) = metadata.entry_points(group="console_scripts", name="sparseconv")
+    assert script.value == "sparseconv_lib.__main__:main"
+
+
+@pytest.mark.parametrize("package", ["numpy", "jsonschema"])
+def test_the_library_installed_alone_says_what_the_command_needs(package):
+    """As after `pip install .`, which brings torch alone."""
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from sparseconv_lib.__main__ import main; sys.exit(main())"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, "missing"], capture_output=True, text=True
+    )
+    assert ended.returncode == 1 and ended.stdout == ""
+    assert ended.stderr == (
+        f"sparseconv: {package} is not installed; the command needs more than the library: "
+        "pip install '.[study]', in the repository\n"
+    )
+
+
+def test_a_module_of_our_own_that_is_missing_is_a_fault(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sparseconv_lib.study.cli", None)
+    monkeypatch.delattr(sparseconv_lib.study, "cli")
+    with pytest.raises(ModuleNotFoundError):
+        __main__.main()
 
 
 def test_missing_closes_with_their_number(capsys):

@@ -343,7 +343,7 @@ def test_photographs_with_reestimated_statistics_are_told_apart(recorded):
     assert "trained at p = 0.5, recognises" in told and "(n = 1; " in told
     gained = [100 * (again[0][q] - sparse.content["accuracy"][q]) for q in ("0", "0.8", "0.9")]
     parts = [f"{gain:+.1f}".replace("-", "−") for gain in gained]
-    assert " Beside those of training, they give, in points, ConvNet " in told
+    assert " Re-estimated statistics give, over those of training, in points, ConvNet " in told
     assert told.endswith(
         f"; SparseConvNet {parts[0]} at 0, {parts[1]} at 0.8 and {parts[2]} at 0.9 (n = 1)."
     )

@@ -467,7 +467,58 @@ def test_compiled_without_a_graph_break_it_gives_the_same(backend):
     torch._dynamo.reset()
 
 
+# Export and trace ----------------------------------------------------------------------------
+
+
+class TwoLayers(nn.Module):
+    """Both kinds of padding, a stride, and a pooling of the mask between."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = SparseConv2d(3, 4, 3, stride=2, padding=1)
+        self.second = SparseConv2d(4, 2, 3, padding="same", scale="partial")
+
+    def forward(self, x, mask):
+        y, mask = self.first(x, mask)
+        return self.second(y.relu(), max_pool_mask(mask, 3, 1, 1))
+
+
+def exported(net, example):
+    batch = torch.export.Dim("n", min=0)
+    height, width = (torch.export.Dim(name, min=4) for name in ("h", "w"))
+    sizes = {0: batch, 2: height, 3: width}
+    return torch.export.export(net, example, dynamic_shapes=(sizes, sizes)).module()
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("frozen", [exported, torch.jit.trace], ids=["export", "trace"])
+def test_a_program_of_one_size_serves_others(frozen):
+    net = TwoLayers()
+    program = frozen(net, (torch.rand(4, 3, 8, 9), torch.ones(4, 1, 8, 9)))
+    for n, height, width in ((5, 21, 14), (7, 8, 30), (0, 9, 8)):
+        x, mask = rand(n, 3, height, width, dtype=torch.float32), holes(n, 1, height, width)
+        x.masked_fill_(mask == 0, NAN)
+        y, new_mask = program(x, mask.float())
+        expected, expected_mask = net(x, mask.float())
+        torch.testing.assert_close(y, expected)
+        assert torch.equal(new_mask, expected_mask)
+
+
 # Bad input -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool, torch.complex64])
+def test_images_of_other_than_floating_point_raise(dtype):
+    message = f"^x is {dtype}; convert it into one of torch.float16, .*, torch.float64$"
+    with pytest.raises(ValueError, match=message):
+        SparseConv2d(3, 2, 3)(torch.ones(2, 3, 5, 6, dtype=dtype), torch.ones(2, 1, 5, 6))
+
+
+@pytest.mark.parametrize("shape", [(1,), (3,), (2, 1)])
+def test_a_bias_of_another_shape_raises(shape):
+    message = r"^bias has shape .*; for 2 output channels it must be \(2,\)$"
+    with pytest.raises(ValueError, match=message):
+        sparse_conv2d(rand(1, 3, 5, 5), holes(1, 1, 5, 5), rand(2, 3, 3, 3), rand(*shape))
 
 
 @pytest.mark.parametrize(
@@ -514,6 +565,15 @@ def test_only_zero_padding_is_known(mode):
     )
     with pytest.raises(ValueError, match=message):
         SparseConv2d(1, 1, 3, padding=1, padding_mode=mode)
+
+
+def test_lists_are_taken_as_conv2d_takes_them():
+    x, mask, weight = rand(2, 3, 9, 8), holes(2, 1, 9, 8), rand(2, 3, 3, 3)
+    for arguments in ([[2, 1], [1, 0], [1, 2]], [[2], [1], [1]]):
+        found = sparse_conv2d(x, mask, weight, None, *arguments)
+        expected = sparse_conv2d(x, mask, weight, None, *map(tuple, arguments))
+        assert all(map(torch.equal, found, expected))
+    assert torch.equal(max_pool_mask(mask, [3, 2], [2, 1]), max_pool_mask(mask, (3, 2), (2, 1)))
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -174,5 +174,21 @@ def test_observe_fills_whatever_lies_underneath(dtype, fill):
     assert torch.equal(x.grad, mask.float().expand_as(x))
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (2, 4, 5), (1, 1, 4, 5), (4, 5), (2, 1, 5, 4)])
+def test_observe_refuses_a_mask_of_another_shape(shape):
+    message = r"^mask has shape .*; for x of shape \(2, 3, 4, 5\) it must be \(2, 1, 4, 5\)$"
+    with pytest.raises(ValueError, match=message):
+        observe(torch.ones(2, 3, 4, 5), torch.ones(shape))
+    with pytest.raises(ValueError, match=r"it must be \(1, 4, 5\)$"):
+        observe(torch.ones(3, 4, 5), torch.ones(4, 5))
+
+
+def test_observe_takes_one_image_alone_and_a_vmap_over_several():
+    x, mask = torch.rand(2, 3, 4, 5), torch.rand(2, 1, 4, 5) > 0.5
+    want = x * mask
+    assert torch.equal(observe(x[0], mask[0]), want[0])
+    assert torch.equal(torch.vmap(observe)(x, mask), want)
+
+
 def test_observe_fills_with_zero_unless_told():
     assert observe(torch.ones(1, 2, 3, 3), torch.zeros(1, 1, 3, 3)).eq(0).all()

@@ -260,6 +260,15 @@ def test_pooling_may_ask_that_every_pixel_is_observed():
     assert 0 < want.mean() < 1
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8])
+@pytest.mark.parametrize("rule", ["any", "all"])
+def test_a_mask_of_any_dtype_gives_the_same(dtype, rule):
+    net = network("SparseConvNet", mask_at_pooling=rule).eval()
+    with torch.no_grad():
+        want = net(images(), masks(0.97))
+        assert torch.equal(net(images(), masks(0.97).to(dtype)), want)
+
+
 def test_a_sum_of_masks():
     a, b = torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([[0.0, 1, 0, 1]])
     want = {

@@ -515,7 +515,9 @@ def _gained_on_photographs(p: float) -> str:
     if not told:
         return ""
     intervals = with_intervals(UNCORRECTED, seeds)
-    return f" Beside those of training, they give, in points, {told} ({intervals})."
+    return (
+        f" Re-estimated statistics give, over those of training, in points, {told} ({intervals})."
+    )
 
 
 def _leads_on_photographs(statistics: str = RUNNING) -> tuple[float, LeadsBy] | None:
