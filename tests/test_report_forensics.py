@@ -76,6 +76,18 @@ def test_settings_are_told_with_their_verdicts(monkeypatch):
         "Of the settings judged, 1 of 3 (3 by the cautious rule) could have made Table 3 and 1 of "
         "3 (3 by the cautious rule) the curve that ACC printed."
     )
+    out = dataclasses.replace(one, word="ruled out", cautiously="ruled out")
+    judged[0] = dataclasses.replace(out, cautiously="possible")
+    judged[1:] = [out]
+    assert (
+        "Table 3 rules out each of the 2 settings judged (6 more wait for seeds). The cautious "
+        f"rule, of wider intervals, allows: {one.setting}. The nearest is {one.setting}: "
+    ) in report_forensics.settings_in_words({})
+    judged[0] = out
+    assert (
+        "2 settings judged (6 more wait for seeds). The nearest is"
+        in report_forensics.settings_in_words({})
+    )
 
 
 def test_costs_are_told_in_points_with_intervals():

@@ -125,10 +125,12 @@ def settings_in_words(found: Measured) -> str:
         elif judged:
             near = max(judged, key=lambda each: sum(cell.inside for cell in each.cells))
             cell = near.farthest
+            also = f" The cautious rule, of wider intervals, allows: {wider}." if wider else ""
             told.append(
-                f"{name} rules out each of the {len(judged)} settings judged{waiting}. The nearest "
-                f"is {near.setting}: {sum(c.inside for c in near.cells)} of {len(near.cells)} "
-                f"values inside; {cell.network} at p = {cell.sparsity:g} has "
+                f"{name} rules out each of the {len(judged)} settings judged{waiting}.{also} "
+                f"The nearest is {near.setting}: "
+                f"{sum(c.inside for c in near.cells)} of {len(near.cells)} values inside; "
+                f"{cell.network} at p = {cell.sparsity:g} has "
                 f"{100 * cell.source:.2f} % in the source, "
                 f"{numbers.number(f'{100 * cell.mean:.2f} %', cell.mean)} in ours."
             )
