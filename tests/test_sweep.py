@@ -616,8 +616,25 @@ def test_pages_of_one_protocol_are_made_ahead_and_others_left_alone():
     assert sweep.jobs(apart("resnet18", "as_written"), 64) == apart("resnet18", "as_written")
     photographs = [Page("caltech", "as_written", 0.5, seed, NETWORKS) for seed in range(20)]
     assert [len(job.pages) for job in sweep.jobs(photographs, 64)] == [16, 4]
-    assert sweep.jobs(photographs, 64, on_cpu=True) == photographs
-    assert sweep.jobs(some, 64, on_cpu=True) == [sweep.Ahead(tuple(some))]
+    assert sweep.jobs(photographs, 64, cpu_workers=1) == photographs
+    assert sweep.jobs(some, 64, cpu_workers=1) == [sweep.Ahead(tuple(some))]
+
+
+def test_the_cores_of_a_cpu_share_what_runs_as_one():
+    pages = grid_of((0.0, 0.5), 3)
+
+    def sizes(together, cpu_workers):
+        found = sweep.jobs(pages, together, cpu_workers)
+        return [len(job.pages) if isinstance(job, sweep.Ahead) else 1 for job in found]
+
+    assert sizes(64, 1) == [6]
+    assert sizes(64, 2) == [3, 3]
+    assert sizes(64, 4) == [2, 2, 2]
+    assert sizes(64, 6) == sizes(64, 100) == [1] * 6
+    assert sizes(2, 2) == [2, 2, 2]
+    assert sizes(64, 0) == [6]
+    flat = [p for job in sweep.jobs(pages, 64, 4) for p in job.pages]
+    assert flat == pages
 
 
 def test_what_is_trained_ahead_is_not_trained_again(quick, monkeypatch):

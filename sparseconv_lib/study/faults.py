@@ -26,7 +26,7 @@ import nbformat
 import torch
 
 from sparseconv_lib.networks import NETWORKS
-from sparseconv_lib.study import data, provenance, records, replay, runner, stacked
+from sparseconv_lib.study import data, provenance, records, replay, runner, stacked, sweep
 from sparseconv_lib.study.fault_command import killed_in_earnest
 from sparseconv_lib.study.fault_counts import TRIED, Count, save
 from sparseconv_lib.study.fault_place import (
@@ -299,6 +299,7 @@ def _small_gpu(place: Place, room: int, captured: bool) -> Callable[[], None]:
                 raise torch.OutOfMemoryError("CUDA out of memory (told to be)")
             return usual(protocol, network, trainings, *images, **options)
 
+        sweep._has_gpu = lambda: True  # else the workers share a stack
         stacked.fit_stacked, stacked.fit = fit_stacked, fit
         runner.train_together = noted(runner.train_together, place.notes)
         data.load = _few_images  # type: ignore[assignment]

@@ -10,6 +10,7 @@ them: their records are put where a page looks for what was trained before it wa
 
 import concurrent.futures
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -96,23 +97,26 @@ class Done:
         return self.error or f"{what} after {self.seconds:.0f} s"
 
 
-def jobs(pages: list[Page], together: int, on_cpu: bool = False) -> list[Page | Ahead]:
+def jobs(pages: list[Page], together: int, cpu_workers: int = 0) -> list[Page | Ahead]:
     """The pages, and where several are of one protocol that can be stacked, `together` at a time.
 
-    In the order of the pages, or of the first of those that run as one. On a CPU each of those on
-    photographs is alone, since it fills gigabytes and keeps a core busy.
+    In the order of the pages, or of the first of those that run as one. `cpu_workers`, each on a
+    core of a CPU (0: on a GPU), share the pages of a protocol, so that none idles; each page on
+    photographs is then alone, since it fills gigabytes and keeps a core busy.
     """
     from sparseconv_lib.study.stacked import worth_stacking
 
     alike: dict[tuple[str, str, int], list[Page]] = {}
     for page in pages:
         protocol = preset(page.protocol, task_of(page.experiment))
-        alone = on_cpu and protocol.dataset == "caltech101"
+        alone = cpu_workers and protocol.dataset == "caltech101"
         most = 1 if alone else min(together, worth_stacking(protocol))
         kind = f"{page.protocol}/{page.networks if page.apart else ''}" if most > 1 else page.name
         alike.setdefault((page.experiment, kind, most), []).append(page)
     found: list[Page | Ahead] = []
     for (_, _, most), several in alike.items():
+        if cpu_workers:
+            most = min(most, math.ceil(len(several) / cpu_workers))
         for start in range(0, len(several), most):
             part = several[start : start + most]
             found.append(Ahead(tuple(part)) if len(part) > 1 else part[0])
@@ -140,7 +144,7 @@ def sweep(
             did, so those are started.
         together: trainings that differ in sparsity and seed only and run as one. On a machine with
             a GPU one job at a time trains, and beside it pages are executed; on any other as many
-            jobs as there are workers, each on one core.
+            jobs as there are workers, which share the trainings, each on one core.
         scheduler: the address of a dask cluster, such as tcp://host:8786, whose workers are used
             in the place of this machine's; see `executors.cluster`.
         train_only: leave the pages to a later sweep, which finds the trainings' records in
@@ -154,7 +158,7 @@ def sweep(
     began = time.monotonic()
     slowest = {"page": _recorded_seconds(pages, root), "stack": 0.0, "shown": START_UP}
     on_cpu = scheduler is None and not _has_gpu()
-    waiting: list[Page | Ahead] = jobs(pages, together, on_cpu)
+    waiting: list[Page | Ahead] = jobs(pages, together, workers if on_cpu else 0)
     finished: list[Done] = []
     if train_only:
         waiting = [job if isinstance(job, Ahead) else Ahead((job,)) for job in waiting]
