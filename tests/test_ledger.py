@@ -73,6 +73,20 @@ def test_what_was_run_in_part_is_counted_and_shown_where_it_was_run_most():
     assert "So far" not in whole.reason
 
 
+def test_two_protocols_are_asked_for_no_more_seeds_than_both_have():
+    """as_written has 10 seeds in the grid, and ten epochs have 5."""
+
+    def told(long, short):
+        seeds = {"as_written, epochs=10": long, "as_written": short}
+        rows = ledger.rows(
+            lambda e, p: {("ConvNet", 0.0, 0.0): dict.fromkeys(range(seeds.get(p, 0)), 0.98)}
+        )
+        return {row.claim.id: row for row in rows}["mnist-two-epochs"].reason
+
+    assert "So far" not in told(5, 10) and "n = 5" in told(5, 10)
+    assert told(4, 10).endswith(" So far: 4 of the grid's 5 seeds.")
+
+
 def test_recorded_reads_records_by_sparsity_and_seed(monkeypatch):
     def record(seed):
         key = records.Key("mnist", "as_written", "ConvNet", 0.8, seed)

@@ -83,14 +83,24 @@ def _row(claim: Claim, accuracies: Callable[[str, str], Accuracies]) -> Row:
 
 
 def _so_far(claim: Claim, verdict: Verdict) -> str:
-    """The verdict's reason, marked as not final while the published grid asks for more seeds."""
-    grid = grid_of(claim.experiment, claim.protocol)
-    if grid is None or min(cell["n"] for cell in verdict.cells) >= grid.seeds:
+    """The verdict's reason, marked as not final while the published grid asks for more seeds.
+
+    A cell that compares two protocols has the seeds that both have.
+    """
+    protocols = {
+        cell.protocol or claim.protocol
+        for contrast in claim.contrasts()
+        for cell in (contrast.minuend, contrast.subtrahend)
+        if cell is not None
+    } or {claim.protocol}
+    grids = [grid for each in protocols if (grid := grid_of(claim.experiment, each))]
+    asked = min((grid.seeds for grid in grids), default=0)
+    if min(cell["n"] for cell in verdict.cells) >= asked:
         return verdict.reason
     run = [cell["n"] for cell in verdict.cells if cell["n"]]
     least, most = min(run), max(run)
-    n = "all" if least == grid.seeds else f"{least}" if least == most else f"{least} to {most}"
-    seeds = f"{n} of the grid's {grid.seeds} seeds"
+    n = "all" if least == asked else f"{least}" if least == most else f"{least} to {most}"
+    seeds = f"{n} of the grid's {asked} seeds"
     return (
         f"{verdict.reason} {'So far' if len(run) == len(verdict.cells) else 'Where run'}: {seeds}."
     )
