@@ -68,10 +68,11 @@ display(HTML(report.paragraph(report_forensics.settings_in_words(found))))
 #
 # The rule overlooked something: it pools the spread of cells that share their
 # seeds as if they were independent, so its intervals are somewhat too narrow.
-# The claim on Table 3 asks each cell's own spread instead, so that its
+# The claim on Table 3 asks each cell's own spread instead, so that most of its
 # intervals are wider. The rule here stands as committed; where a setting would
-# get another word with as many degrees of freedom as seeds less one, the table
-# says so (*cautiously*).
+# get another word with as many degrees of freedom as the pooled cells have
+# seeds, less one, the table says so (*cautiously*). A setting with few seeds
+# then still leans on the spread of the other order, which has more.
 
 # %% tags=["hide-input"]
 display(HTML(report_forensics.settings_table(found)))

@@ -159,3 +159,14 @@ def test_the_claims_have_the_words_of_their_own_rules(monkeypatch):
         "given the mask, is four.",
     ):
         assert part in said
+
+
+def test_a_claim_that_falls_with_one_comparison_is_told_with_it(monkeypatch):
+    row = SimpleNamespace(word="not reproduced")
+    monkeypatch.setattr(ledger, "row_of", lambda name: row)
+    monkeypatch.setattr(ledger, "ours", lambda row, named: f"ours, {named}")
+    monkeypatch.setattr(ledger, "turned_by_the_code", lambda row: "The code turns it.")
+    end = "is not reproduced. On digits this decides: ours, True."
+    assert answer.by_the_rules().endswith(f"{end} The code turns it.")
+    monkeypatch.setattr(ledger, "turned_by_the_code", lambda row: "")
+    assert answer.by_the_rules().endswith(end)

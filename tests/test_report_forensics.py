@@ -55,12 +55,15 @@ def test_settings_are_told_with_their_verdicts(monkeypatch):
     assert told.startswith(
         f"Table 3, of the 7 settings judged (1 more wait for seeds), allows: {possible}. The curve"
     )
-    assert "rules out each of the 7 settings judged (1 more wait for seeds). The nearest is" in told
+    assert (
+        "rules out each of the 7 settings judged (1 more wait for seeds), by the cautious rule "
+        "too. The nearest is"
+    ) in told
     nothing = report_forensics.settings_in_words({})
     assert nothing.count("no setting has been judged yet") == 2
     assert caption(report_forensics.settings_figure(measured)).startswith(
-        "Of the settings judged, 6 of 7 could have made Table 3 and 0 of 7 the curve that ACC "
-        "printed. Where one more run"
+        "Of the settings judged, 6 of 7 (as many by the cautious rule) could have made Table 3 and "
+        "0 of 7 (as many by the cautious rule) the curve that ACC printed. Where one more run"
     )
     assert "trained often enough yet" in report_forensics.settings_figure({})
     assert report_forensics.settings_in_short({}) == "No setting has been judged yet."
@@ -85,7 +88,7 @@ def test_settings_are_told_with_their_verdicts(monkeypatch):
     ) in report_forensics.settings_in_words({})
     judged[0] = out
     assert (
-        "2 settings judged (6 more wait for seeds). The nearest is"
+        "2 settings judged (6 more wait for seeds), by the cautious rule too. The nearest is"
         in report_forensics.settings_in_words({})
     )
 

@@ -621,20 +621,24 @@ def test_pages_of_one_protocol_are_made_ahead_and_others_left_alone():
 
 
 def test_the_cores_of_a_cpu_share_what_runs_as_one():
-    pages = grid_of((0.0, 0.5), 3)
-
-    def sizes(together, cpu_workers):
+    def sizes(number, together, cpu_workers):
+        pages = grid_of((0.5,), number)
         found = sweep.jobs(pages, together, cpu_workers)
+        assert [
+            p for job in found for p in (job.pages if isinstance(job, sweep.Ahead) else [job])
+        ] == pages
         return [len(job.pages) if isinstance(job, sweep.Ahead) else 1 for job in found]
 
-    assert sizes(64, 1) == [6]
-    assert sizes(64, 2) == [3, 3]
-    assert sizes(64, 4) == [2, 2, 2]
-    assert sizes(64, 6) == sizes(64, 100) == [1] * 6
-    assert sizes(2, 2) == [2, 2, 2]
-    assert sizes(64, 0) == [6]
-    flat = [p for job in sweep.jobs(pages, 64, 4) for p in job.pages]
-    assert flat == pages
+    assert sizes(24, 64, 1) == [24]
+    assert sizes(24, 64, 2) == [12, 12]
+    assert sizes(48, 20, 2) == [12] * 4  # not 20, 20 and 8: one core would have 28
+    assert sizes(120, 20, 4) == [15] * 8
+    assert sizes(24, 24, 2) == sizes(24, 12, 2) == [12, 12]
+    assert sizes(25, 12, 2) == [7, 7, 7, 4]
+    assert sizes(6, 64, 4) == [2, 2, 2]
+    assert sizes(3, 64, 8) == [2, 1]
+    assert sizes(24, 64, 0) == [24]
+    assert sizes(6, 1, 2) == [1] * 6
 
 
 def test_what_is_trained_ahead_is_not_trained_again(quick, monkeypatch):

@@ -16,7 +16,8 @@ and whose batches of 4 had been chosen because they come near Table 3:
 
 What the rule overlooked: the cells that it pools share their seeds, and so vary together, which
 makes its degrees of freedom too many and its intervals too narrow. The rule stands. Beside it each
-setting is judged once more, cautiously, with as many degrees of freedom as seeds, less one.
+setting is judged once more, cautiously, with as many degrees of freedom as the pooled cells have
+seeds, less one.
 """
 
 import functools

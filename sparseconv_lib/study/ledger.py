@@ -85,7 +85,7 @@ def _row(claim: Claim, accuracies: Callable[[str, str], Accuracies]) -> Row:
 def _so_far(claim: Claim, verdict: Verdict) -> str:
     """The verdict's reason, marked as not final while the published grid asks for more seeds.
 
-    A cell that compares two protocols has the seeds that both have.
+    It asks for the fewest seeds of any protocol that the claim compares: pairs need both.
     """
     protocols = {
         cell.protocol or claim.protocol

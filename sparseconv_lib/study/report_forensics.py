@@ -96,8 +96,10 @@ def settings_table(found: Measured) -> str:
         "Is each of the source's eight values (two networks, four sparsities) where one more run "
         "of ours would be? Accuracies in per cent; in brackets the 95 % prediction interval for "
         "one more run, widened for eight values (Bonferroni), its spread pooled over both networks "
-        "and both orders. Cautiously: with as many degrees of freedom as seeds, less one. n is the "
-        f"number of seeds of a cell; fewer than {MINIMUM_N} are not judged.",
+        "and both orders. Cautiously: with as many degrees of freedom as the cells of that pool "
+        "have seeds, less one, so that few seeds in one order lean on those in the other. n is the "
+        "number of seeds of a cell, for batch statistics of those whose record has them; fewer "
+        f"than {MINIMUM_N} are not judged.",
     )
 
 
@@ -125,10 +127,11 @@ def settings_in_words(found: Measured) -> str:
         elif judged:
             near = max(judged, key=lambda each: sum(cell.inside for cell in each.cells))
             cell = near.farthest
+            agrees = "" if wider else ", by the cautious rule too"
             also = f" The cautious rule, of wider intervals, allows: {wider}." if wider else ""
             told.append(
-                f"{name} rules out each of the {len(judged)} settings judged{waiting}.{also} "
-                f"The nearest is {near.setting}: "
+                f"{name} rules out each of the {len(judged)} settings judged{waiting}{agrees}."
+                f"{also} The nearest is {near.setting}: "
                 f"{sum(c.inside for c in near.cells)} of {len(near.cells)} values inside; "
                 f"{cell.network} at p = {cell.sparsity:g} has "
                 f"{100 * cell.source:.2f} % in the source, "
@@ -198,7 +201,8 @@ def settings_in_short(found: Measured) -> str:
             if judged
             else (0, 0)
         )
-        also = f" ({cautiously} by the cautious rule)" if cautiously != possible else ""
+        many = cautiously if cautiously != possible else "as many"
+        also = f" ({many} by the cautious rule)"
         told.append(f"{possible} of {len(judged)}{also}{' could have made' * (not told)} {name}")
     if not judged:
         return "No setting has been judged yet."

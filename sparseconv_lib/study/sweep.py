@@ -101,8 +101,8 @@ def jobs(pages: list[Page], together: int, cpu_workers: int = 0) -> list[Page | 
     """The pages, and where several are of one protocol that can be stacked, `together` at a time.
 
     In the order of the pages, or of the first of those that run as one. `cpu_workers`, each on a
-    core of a CPU (0: on a GPU), share the pages of a protocol, so that none idles; each page on
-    photographs is then alone, since it fills gigabytes and keeps a core busy.
+    core of a CPU (0: on a GPU), share the pages of a protocol as evenly as stacks of at least two
+    can; each page on photographs is then alone, since it fills gigabytes and keeps a core busy.
     """
     from sparseconv_lib.study.stacked import worth_stacking
 
@@ -115,8 +115,9 @@ def jobs(pages: list[Page], together: int, cpu_workers: int = 0) -> list[Page | 
         alike.setdefault((page.experiment, kind, most), []).append(page)
     found: list[Page | Ahead] = []
     for (_, _, most), several in alike.items():
-        if cpu_workers:
-            most = min(most, math.ceil(len(several) / cpu_workers))
+        if cpu_workers and most > 1:
+            rounds = math.ceil(len(several) / (most * cpu_workers))
+            most = max(2, math.ceil(len(several) / (rounds * cpu_workers)))
         for start in range(0, len(several), most):
             part = several[start : start + most]
             found.append(Ahead(tuple(part)) if len(part) > 1 else part[0])
