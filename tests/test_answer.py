@@ -166,7 +166,7 @@ def test_a_claim_that_falls_with_one_comparison_is_told_with_it(monkeypatch):
     monkeypatch.setattr(ledger, "row_of", lambda name: row)
     monkeypatch.setattr(ledger, "ours", lambda row, named: f"ours, {named}")
     monkeypatch.setattr(ledger, "turned_by_the_code", lambda row: "The code turns it.")
-    end = "is not reproduced. On digits this decides: ours, True."
+    end = "is not reproduced. The source’s claim falls on digits by ours, True."
     assert answer.by_the_rules().endswith(f"{end} The code turns it.")
     monkeypatch.setattr(ledger, "turned_by_the_code", lambda row: "")
     assert answer.by_the_rules().endswith(end)

@@ -81,13 +81,15 @@ def by_the_rules() -> str:
     decided = ""
     if digits == "not reproduced":
         turned = ledger.turned_by_the_code(rows[0])
-        decided = f" On digits this decides: {ledger.ours(rows[0], named=True)}. {turned}".rstrip()
+        decided = (
+            f" The source’s claim falls on digits by {ledger.ours(rows[0], named=True)}. {turned}"
+        )
     return (
         "By rules committed before the runs, the source’s claim that its layer gains nothing is "
         f"{digits} on digits and {photographs} on photographs; of the original paper’s claims, "
         f"asked of digits, that {SPARSE} is invariant to sparsity is {invariant}, and that it "
         "beats plain convolutions at a sparsity not met in training, even those that are given the "
-        f"mask, is {better}.{decided}"
+        f"mask, is {better}.{decided.rstrip()}"
     )
 
 
