@@ -150,6 +150,10 @@ display(HTML(report.verdict_table("caltech")))
 # accuracies that this notebook printed are not those of Table 4; code that made
 # Table 4 is not among what is public.
 
+# %% tags=["remove-input", "chapter"]
+if said := report_caltech.compounding_in_words():
+    display(HTML(report.paragraph(said)))
+
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_caltech.compounding_table()))
 

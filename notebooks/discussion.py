@@ -51,7 +51,8 @@ _before = dict(globals())
 check_parameter_names(set(), _before, dict(globals()))
 found = report_forensics.measured()
 report_summary.glue_in_short()
-for name, told in answer.ANSWERS.items():
+report.glue("answer", answer.in_plain_words())
+for name, told in answer.IN_NUMBERS.items():
     report.glue(name, told())
 
 # %% [markdown]
@@ -118,7 +119,8 @@ for sentence in (
 # %% [markdown]
 # ## Which lines of the source's code explain its numbers?
 #
-# [](forensics.ipynb) trains them both ways, at other sparsities, too.
+# [](forensics.ipynb) trains them both ways, at other sparsities, too, and
+# [](caltech.ipynb) with the masks that compound in its sweep over photographs.
 
 # %% tags=["remove-input"]
 for sentence in (
@@ -126,8 +128,10 @@ for sentence in (
     report_forensics.costs_in_short(found, report.HEADLINE_SPARSITY),
     report_forensics.mask_in_words(found, report.HEADLINE_SPARSITY),
     report_batch_norm.in_words(),
+    report_caltech.compounding_in_words(),
 ):
-    display(HTML(report.paragraph(sentence)))
+    if sentence:
+        display(HTML(report.paragraph(sentence)))
 
 # %% [markdown]
 # ## The source's own explanations

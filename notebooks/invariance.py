@@ -82,11 +82,9 @@ for question, answer in invariance_in_words.FINDINGS.items():
     display(HTML(report.answered(question, answer())))
 display(HTML(report.paragraph(invariance_in_words.conditions())))
 for name, answer in (
-    ("claims", invariance_in_words.claims_in_short),
     ("averaged", whole_matrix.in_short),
     ("conditions", invariance_in_words.conditions),
     ("photographs", invariance_in_words.photographs),
-    ("photographs_again", invariance_in_words.photographs_reestimated),
 ):
     report.glue(name, answer())
 report.glue(

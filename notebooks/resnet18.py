@@ -82,7 +82,6 @@ for base in sorted(
 ):
     display(HTML(report.paragraph(report_ladder.in_words(base))))
     display(HTML(report.paragraph(report_resnet.sparse_in_words(base))))
-report.glue("resnet18", report_resnet.in_short())
 
 # %% [markdown] tags=["chapter"]
 # ## What the source saw

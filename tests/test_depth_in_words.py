@@ -90,6 +90,7 @@ def test_the_control_says_what_it_shows(recorded):
     recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *flat("linear", 5.0))
     beaten = "Linear interpolation is shown to beat ConvNet and SparseConvNet with 5 % or more. ("
     assert beaten in told_plainly(depth_in_words.control_in_short())
+    assert f"{beaten}± half" in told_plainly(depth_in_words.kept_in_short())
     # 110 metres at most and 10 at least; over missing pixels 220 and 40.
     recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *steep("nearest"))
     assert (
@@ -108,7 +109,7 @@ def test_the_control_says_what_it_shows(recorded):
              for network in (PLAIN, SPARSE) for seed in range(2)]  # fmt: skip
     recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *flat("nearest", 5.0), *other)
     first, second = depth_in_words.controls()
-    assert first.startswith("On synthetic frames of depth along one camera path (every fourth ")
+    assert first.startswith("On synthetic frames of depth along one camera path (at a quarter of ")
     assert "a fault of the layer’s code is likely. " in first and "n = 2; " in first
     assert second.startswith("On a map of elevations, ")
     assert depth_in_words.control_in_short().startswith(first[:70])

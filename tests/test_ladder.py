@@ -248,7 +248,7 @@ def test_in_words(install):
     assert f"ahead of the source's sparse one by +{100 * gap:.1f} (" in short
     assert "the residual blocks are not trained: +13.0 (" in short and "n = 3" in short
     alone = numbers.plain(report_ladder.untrained_in_short("reduced")).replace("\u00a0", " ")
-    assert alone.startswith("To train them, and mend nothing else, gains +13.0 ± 0.0 of the ")
+    assert alone.startswith("Training them, and mending nothing else, gains +13.0 ± 0.0 of the ")
     assert f" of the +{100 * gap:.1f} ± " in alone and "interval, n = 3; " in alone
     assert report_ladder.has_run("reduced") and not report_ladder.has_run("as_written")
 

@@ -180,7 +180,10 @@ def test_a_verdict_that_the_code_turns_says_so():
     above, below = (1.0, 1.1, 0.9, 1.2, 0.8), (-1.0, -1.1, -0.9, -1.2, -0.8)
     word, told = row({0.8: below, 0.9: above}, {0.8: below, 0.9: below})
     assert word == claims.NOT_REPRODUCED
-    assert told.startswith("By the source’s code this comparison is −1.00 points (−1.15 to −0.85)")
+    assert told.startswith(
+        "With networks trained as the source’s code has it (as_coded), this comparison is −1.00 "
+        "points (−1.15 to −0.85)"
+    )
     assert row({0.8: below, 0.9: above}, {0.8: below, 0.9: above})[1] == ""
     # A reproduced claim that the code shows to fail is told, too; one that it leaves open is not.
     word, told = row({0.8: below, 0.9: below}, {0.8: above, 0.9: above})

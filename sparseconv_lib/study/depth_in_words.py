@@ -40,8 +40,8 @@ NO_CONTROL = "The control has not been run by two seeds yet."
 STEADY = 1.25  # the factor within which an error is said to be kept, if its interval is
 WHERE = {
     "depth": "On synthetic frames of depth along one camera path",
-    "depth_reduced": "On synthetic frames of depth along one camera path (every fourth row and "
-    "column)",
+    "depth_reduced": "On synthetic frames of depth along one camera path (at a quarter of their "
+    "height and width)",
     "elevation": "On a map of elevations",
     "digits": "On digits",
 }
@@ -79,27 +79,30 @@ def control_in_short() -> str:
     Does the layer keep its error, does it beat the nearest pixel, and is it beaten by linear
     interpolation?
     """
-    for protocol in MAPS:
-        cells = measured(protocol)
-        if _can_be_judged(cells):
-            return _control(protocol, _times(cells), linear=_by_linear(cells))
-    return NO_CONTROL
+    if (protocol := _first_control()) is None:
+        return NO_CONTROL
+    cells = measured(protocol)
+    return _control(protocol, _times(cells), linear=_by_linear(cells))
 
 
 def kept_in_short() -> str:
-    """By how much errors on those maps change with many more pixels."""
-    dense, sparse = (observed(sparsity) for sparsity in PAPERS_RANGE)
-    for protocol in MAPS:
-        cells = measured(protocol)
-        if _can_be_judged(cells):
-            times = _times(cells)
-            each = [f"{n} {_ratio(times[n])}" for n in (SPARSE, *DENSE_NETWORKS) if n in times]
-            return (
-                f"{WHERE[protocol]}, the error of the same code with {dense} of the pixels is, as "
-                f"a multiple of that with the {sparse} of its training, {in_a_row(each)} "
-                f"({with_intervals(HALF, {times[n].n for n in times})})."
-            )
-    return NO_CONTROL
+    """By how much errors on those maps change with more pixels, and what interpolation beats."""
+    if (protocol := _first_control()) is None:
+        return NO_CONTROL
+    cells = measured(protocol)
+    times = _times(cells)
+    told = (
+        _trained_with(protocol),
+        f"{_moved(times)}.",
+        _by_linear(cells),
+        f"({with_intervals(HALF, {ratio.n for ratio in times.values()})}.)",
+    )
+    return " ".join(filter(None, told))
+
+
+def _first_control() -> str | None:
+    """The first data set of maps by which the layer's code can be judged."""
+    return next((protocol for protocol in MAPS if _can_be_judged(measured(protocol))), None)
 
 
 def against_interpolation(protocol: str) -> str:

@@ -155,7 +155,10 @@ def turned_by_the_code(row: Row, accuracies: Callable[[str, str], Accuracies] = 
         if str(contrast) == row.verdict.cells[row.verdict.decisive]["label"] and (
             outside if low < mean < high else inside
         ):
-            return f"By the source’s code this comparison is {_span(gap)}; not judged."
+            return (
+                "With networks trained as the source’s code has it (as_coded), this comparison is "
+                f"{_span(gap)}; not judged."
+            )
     return ""
 
 

@@ -2,15 +2,7 @@
 
 import textwrap
 
-from sparseconv_lib.study import (
-    answer,
-    depth_in_words,
-    invariance_in_words,
-    numbers,
-    report,
-    report_summary,
-    whole_matrix,
-)
+from sparseconv_lib.study import answer, numbers, report, report_limitations
 from sparseconv_lib.study.paths import QUICKLY, ROOT
 
 README = ROOT / "README.md"
@@ -19,16 +11,13 @@ README = ROOT / "README.md"
 def sentences() -> dict[str, str]:
     """The name of each mark -> what stands behind it today, with empty lines between paragraphs."""
     return {
-        "answer": "\n\n".join(["In short:", *(f"- {told()}" for told in answer.ANSWERS.values())]),
-        "finding": f"{report_summary.finding()} "
-        f"{invariance_in_words.equal_care(report.HEADLINE_SPARSITY)}",
-        "invariance": "\n\n".join(
-            (
-                invariance_in_words.claims_in_short(),
-                whole_matrix.in_short(),
-                invariance_in_words.conditions(),
-                depth_in_words.control_in_short(),
-            )
+        "answer": "\n\n".join(
+            [
+                f"**Does the sparse convolution help to classify?** {answer.in_plain_words()} "
+                f"{report_limitations.verdicts()}",
+                "In numbers:",
+                *(f"- {told()}" for told in answer.IN_NUMBERS.values()),
+            ]
         ),
         **{
             name: "On one core of a CPU each network takes "

@@ -286,7 +286,7 @@ def untrained_in_short(base: str) -> str:
         return ""
     found = [r for name in ladder.protocols(base) for r in records.load("resnet18", name)]
     return (
-        f"To train them, and mend nothing else, gains {wording.points(gain)} of the "
+        f"Training them, and mending nothing else, gains {wording.points(gain)} of the "
         f"{wording.points(total)} points by which the dense network is ahead "
         f"({wording.with_intervals(wording.HALF, {total.n})}; {devices(found)}). "
         f"{reduced_in_words(base)}"

@@ -118,8 +118,9 @@ def _counted() -> str:
     frozen = sum(p.numel() for p in net.blocks.parameters())
     every = sum(p.numel() for p in net.parameters())
     return (
-        "The source's sparse ResNet18 did not fail because a block uses its mask twice: at p = 0 "
-        "every mask holds ones only, and no rule for them can change anything. Of its "
+        "That the source's sparse ResNet18 falls behind on whole images is not due to a block that "
+        "uses its mask twice: at p = 0 every mask holds ones only, and no rule for them can change "
+        "anything. Of its "
         f"{every:,} weights {frozen:,}, those of the residual blocks, were never trained."
     )
 

@@ -1,4 +1,4 @@
-"""What was found, in one table: the first thing that a reader of the book sees."""
+"""What was found, in one table and one sentence, for the first page of the book."""
 
 from collections.abc import Mapping
 
@@ -83,7 +83,7 @@ def in_short() -> str:
 
 
 def finding() -> str:
-    """The first page's first answer: each network that was run as written, against ConvNet."""
+    """Each network that was run as written, against ConvNet."""
     protocol = "as_written"
     found = [r for r in records.load("mnist", protocol) if r.key.sparsity == P]
     cells = tables.accuracies(found)
