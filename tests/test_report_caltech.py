@@ -637,7 +637,7 @@ def test_the_figure_of_compounding_shows_ours_beside_the_sources(drawn, recorded
     few, more = np.arange(1736) < 434, np.arange(1736) < 868
     recorded(*(a_caltech_record(KEPT, 0.5, s, "as_coded", x) for s, x in ((0, few), (1, more))))
     assert caption(report_caltech.compounding_figure()).endswith(
-        "is taken to be 1 − p. Ours are means over seeds; an invented processor, 2 cores."
+        "is taken to be 1 − p. Ours, n = 2; an invented processor, 2 cores."
     )
     named, real = (lines(figure.axes[0]) for figure in drawn)
     assert "ours, compounding" not in named
@@ -651,7 +651,7 @@ def test_the_figure_of_compounding_shows_what_is_left(drawn, recorded):
     sparsities, printed = named["its notebook"]
     assert sparsities == pytest.approx(np.arange(20) / 20)
     assert printed[[0, 18]] == pytest.approx([62.615, 4.378], abs=1e-3)
-    (left, same), (kept, table) = real["_child1"], real["_child0"]
+    (left, same), (kept, table) = real["its notebook"], real["its Table 4"]
     assert left == pytest.approx(100 * 0.7 * np.cumprod(1 - sparsities))
     assert same.tolist() == printed.tolist()
     assert kept == pytest.approx([95, 90, 80, 70, 60, 50, 40, 30, 20, 10])

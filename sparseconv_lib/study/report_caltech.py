@@ -56,6 +56,7 @@ from sparseconv_lib.study.wording import (
     difference,
     n_of_gaps,
     percents,
+    span,
     with_intervals,
 )
 from sparseconv_lib.study.wording import points as in_points
@@ -626,31 +627,28 @@ def compounding_figure() -> str:
         for p in CALTECH_SPARSITIES
         if (value := source_accuracy(SPARSE, p, CLAIM)) is not None
     }
-    color = figures.STYLES[SPARSE][0]
-    named.plot(
-        list(table), [100 * v for v in table.values()], "x", color=color, label="its Table 4"
-    )
-    named.plot(
-        list(curve), [100 * v for v in curve.values()], ".--", color="#444444", label="its notebook"
-    )
-    real.plot([100 * (1 - p) for p in table], [100 * v for v in table.values()], "x", color=color)
-    real.plot(
-        [100 * left_at(p) for p in curve], [100 * v for v in curve.values()], ".--", color="#444444"
-    )
-    found = []
+    drawn = {
+        "its Table 4": ("x", figures.STYLES[SPARSE][0], table),
+        "its notebook": (".--", "#444444", curve),
+    }
+    found, counts = [], set()
     for name, marker in zip(COMPOUNDING, "s^", strict=True):
         cells = accuracies(name)
         run = {p: seeds for p in CALTECH_SPARSITIES if (seeds := of(cells, SPARSE, p))}
-        if not run:
-            continue
-        found += [record for p in run for record in trainings(name, (SPARSE,), p)]
-        means = [100 * summarise(seeds.values()).mean for seeds in run.values()]
-        style = {"color": "#D55E00", "markerfacecolor": "none", "label": f"ours, {name}"}
-        named.plot(list(run), means, marker, **style)
-        real.plot([100 * left_at(p) for p in run], means, marker, **style)
-    ours = f" Ours are means over seeds; {devices_by_seed(found)}." if found else ""
+        if run:
+            means = {p: summarise(seeds.values()).mean for p, seeds in run.items()}
+            drawn[f"ours, {name}"] = (marker, "#D55E00", means)
+            found += [record for p in run for record in trainings(name, (SPARSE,), p)]
+            counts |= {len(seeds) for seeds in run.values()}
+    for label, (style, color, values) in drawn.items():
+        left = (1 - p if label == "its Table 4" else left_at(p) for p in values)
+        accuracy = [100 * value for value in values.values()]
+        look = {"color": color, "markerfacecolor": "none" if "ours" in label else color}
+        named.plot(list(values), accuracy, style, label=label, **look)
+        real.plot([100 * share for share in left], accuracy, style, label=label, **look)
+    ours = f" Ours, n = {span(counts)}; {devices_by_seed(found)}." if found else ""
     named.set(xlabel="sparsity p that it names")
-    named.legend()
+    named.legend(loc="lower left", fontsize="x-small")
     real.set(xscale="log", xlabel="pixels left (%)", xlim=(150, 1e-6))
     highest = 105 * max(*table.values(), *curve.values())
     for axis in (named, real):
