@@ -627,9 +627,10 @@ def compounding_figure() -> str:
         for p in CALTECH_SPARSITIES
         if (value := source_accuracy(SPARSE, p, CLAIM)) is not None
     }
+    # Label -> style, colour, accuracies by the sparsity named, and the share that it leaves.
     drawn = {
-        "its Table 4": ("x", figures.STYLES[SPARSE][0], table),
-        "its notebook": (".--", "#444444", curve),
+        "its Table 4": ("x", figures.STYLES[SPARSE][0], table, lambda p: 1 - p),
+        "its notebook": (".--", "#444444", curve, left_at),
     }
     found, counts = [], set()
     for name, marker in zip(COMPOUNDING, "s^", strict=True):
@@ -637,15 +638,14 @@ def compounding_figure() -> str:
         run = {p: seeds for p in CALTECH_SPARSITIES if (seeds := of(cells, SPARSE, p))}
         if run:
             means = {p: summarise(seeds.values()).mean for p, seeds in run.items()}
-            drawn[f"ours, {name}"] = (marker, "#D55E00", means)
+            drawn[f"ours, {name}"] = (marker, "#D55E00", means, left_at)
             found += [record for p in run for record in trainings(name, (SPARSE,), p)]
             counts |= {len(seeds) for seeds in run.values()}
-    for label, (style, color, values) in drawn.items():
-        left = (1 - p if label == "its Table 4" else left_at(p) for p in values)
+    for label, (style, color, values, left) in drawn.items():
         accuracy = [100 * value for value in values.values()]
-        look = {"color": color, "markerfacecolor": "none" if "ours" in label else color}
+        look = {"color": color, "markerfacecolor": color if "." in style else "none"}
         named.plot(list(values), accuracy, style, label=label, **look)
-        real.plot([100 * share for share in left], accuracy, style, label=label, **look)
+        real.plot([100 * left(p) for p in values], accuracy, style, label=label, **look)
     ours = f" Ours, n = {span(counts)}; {devices_by_seed(found)}." if found else ""
     named.set(xlabel="sparsity p that it names")
     named.legend(loc="lower left", fontsize="x-small")

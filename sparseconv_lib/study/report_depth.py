@@ -37,7 +37,7 @@ from sparseconv_lib.study.wording import span
 EXPERIMENT = "depth"
 PROTOCOLS = {  # the chapter's data, as its pages name it
     "elevation": "elevations",
-    "depth_reduced": "depth, every fourth row and column",
+    "depth_reduced": "depth, at a quarter of the height and width",
     "depth": "depth, all pixels",
     "digits": "digits",
 }
