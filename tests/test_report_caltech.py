@@ -534,10 +534,10 @@ def test_every_page_of_the_grid_has_its_own_name_and_every_training_one_page():
     assert len({page.path for page in pages}) == len(pages)
     keys = [key for page in pages for key in page.keys]
     assert len(set(keys)) == len(keys)
-    # What a CPU runs first: one seed of two networks at p = 0, 0.8 and 0.5, a page each.
-    first = [(page.networks, page.sparsity, page.seed) for page in pages[:6]]
-    assert first == [((n,), p, 0) for p in (0.0, 0.8, 0.5) for n in SOURCE_NETWORKS]
-    assert all(page.name.count(page.networks[0]) for page in pages[:6])
+    # What a CPU runs first: one seed of two networks at these p, a page each.
+    first = [(page.networks, page.sparsity, page.seed) for page in pages[:8]]
+    assert first == [((n,), p, 0) for p in (0.0, 0.8, 0.5, 0.9) for n in SOURCE_NETWORKS]
+    assert all(page.name.count(page.networks[0]) for page in pages[:8])
     grid = grid_of("caltech", "as_written")
     assert grid.sparsities == (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     assert len(grid.networks) == 4 and grid.seeds == 5
