@@ -216,7 +216,7 @@ def test_a_gain_on_photographs_and_none_at_all(monkeypatch):
     assert numbers.plain(answer.on_photographs()) == (
         "On photographs, trained as the source’s text has it, 1 difference (of 21 planned) between "
         "SparseConvNet-kept and ConvNet is +2.0 points: 1 shown to be a gain, none a loss (after "
-        "Holm’s correction, n = 3)."
+        "Holm’s correction, n = 3). Not counted, one run each: +50.0 at p = 0.8."
     )
     monkeypatch.setattr(report_caltech, "gaps", dict)
     assert answer.on_photographs() == "Photographs have not been run by two seeds yet."

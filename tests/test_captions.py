@@ -116,8 +116,8 @@ def test_accuracies_fall_and_lie_apart():
     }
     assert plain(captions.accuracies(several)) == (
         "Mean accuracies (of one run at p = 0.5) fall from between 94.0 and 95.0 % at p = 0 to "
-        "between 65.0 and 70.0 % at p = 0.8; they lie farthest apart at p = 0.8, A 5.0 points "
-        "above B. "
+        "between 65.0 and 70.0 % at p = 0.8; where there are several runs, they lie farthest apart "
+        "at p = 0.8, A 5.0 points above B. "
     )
 
 

@@ -458,10 +458,56 @@ def test_what_compounding_alone_costs_is_told_beside_what_the_source_printed(rec
     told = numbers.plain(report_caltech.compounding_in_words()).replace("\u00a0", " ")
     assert told == (
         "With all that the source’s notebook does (as_coded) SparseConvNet-kept reaches, in per "
-        "cent, 37.50 ± 17.68 at p = 0, for which the notebook printed 62.62; 50.00 at p = 0.5, for "
-        "which the notebook printed 42.11 (± one standard deviation, n = 1 to 2; an invented "
-        "processor, 2 cores)."
+        "cent, 37.50 ± 17.68 at p = 0, where the notebook printed 62.62; 50.00 at p = 0.5, where "
+        "the notebook printed 42.11 (± one standard deviation, n = 1 to 2; an invented processor, "
+        "2 cores). That is −25.1 and +7.9 points; two networks of equal worth differ by up to 3.2 "
+        "and 3.3 in 19 of 20 cases from the choice of test images alone, and the luck of a "
+        "training comes on top."
+    )  # 1.96 * sqrt((0.375 * 0.625 + 0.6262 * 0.3738) / 1736), and with 0.5 and 0.4211
+
+
+def test_where_compounding_leaves_black_images_it_is_told_what_networks_made_of_them(recorded):
+    # A leftover mask of 0.3 and seventeen sparsities, 0 to 0.8, leave one pixel of 224 x 224:
+    # 0.7 * 20! / 3! / 20 ** 17 * 50,176 = 1.1. With 0.85 and 0.9 it is 0.016.
+    recorded(*(a_caltech_record(KEPT, p, 0, "compounding") for p in (0.0, 0.5, 0.8)))
+    assert report_caltech.black_in_words() == ""
+    record = a_caltech_record(KEPT, 0.9, 0, "as_coded", np.arange(1736) < 868)
+    record.content["epochs"][-1].update(train_accuracy=0.75, test_accuracy=0.5)
+    recorded(record, a_caltech_record(KEPT, 0.9, 0))
+    told = numbers.plain(report_caltech.black_in_words())
+    assert told.startswith("At p = 0.9 compounding leaves nearly all photographs black, in ")
+    # 800 of the 8,677 photographs are of the class "airplanes".
+    assert told.endswith(
+        "of the images that it trains on and of the test images, 75.00 and 50.00 under "
+        "as_coded. Always to answer the largest class is right for 9.2 % of all photographs."
     )
+    alone = [
+        a_caltech_record(KEPT, p, 0, name)
+        for p in (0.8, 0.9)
+        for name in ("compounding", "as_written")
+    ]
+    recorded(*alone)
+    told = numbers.plain(report_caltech.compounding_in_words()).replace("\u00a0", " ")
+    assert "at p = 0.8, 0.0022 % of the pixels being left; " in told
+    assert "at p = 0.9, 0.016 of the 50,176 pixels of a photograph being left (" in told
+
+
+def test_the_other_scaling_is_paired_by_seed_and_by_test_image(recorded):
+    few, more = np.arange(1736) < 434, np.arange(1736) < 868
+    name = "as_written, scaling=imagenet"
+    recorded(
+        a_caltech_record(PLAIN, 0.8, 0, name, more),
+        a_caltech_record(PLAIN, 0.8, 0, correct=few),
+        a_caltech_record(KEPT, 0.8, 1, name, few),
+        a_caltech_record(KEPT, 0.8, 1, correct=more),
+    )
+    rows = {(row["network"], row["p"]): row for row in cells(report_caltech.scaling_table())}
+    # A quarter of the images differs, by 1: the deviation is sqrt(3) / 4 and the half of the
+    # interval 1.96 times that over sqrt(1736), 2.0 points.
+    plain, kept = rows[PLAIN, "0.8"], rows[KEPT, "0.8"]
+    assert plain["difference"] == "+25.00, n = 1 †"
+    assert plain["by image, seed 0"] == "+25.0 (+23.0 to +27.0) †"
+    assert (kept["difference"], kept["by image, seed 0"]) == ("−25.00, n = 1 †", "–")
 
 
 def test_the_table_of_what_is_missing_counts_the_grid(recorded):

@@ -181,7 +181,20 @@ def on_photographs() -> str:
         f"{'s' * many}{so_far} between {report_caltech.SPARSE} and {report_caltech.PLAIN} "
         f"{'go from' if many else 'is'} {ends} points: {len(shown.above) or 'none'} shown to be a "
         f"gain, {len(shown.below) or 'none'} a loss (after Holm’s correction, {n_of_gaps(run)})."
+        f"{_photographs_once()}"
     )
+
+
+def _photographs_once() -> str:
+    """The differences on photographs that one seed tells, which are not counted; "" if none."""
+    once = {label: gap for label, gap in report_caltech.gaps().items() if len(gap) == 1}
+    if not once:
+        return ""
+    told = [
+        f"{numbers.number(signed(100 * gap[0], 1), summarise(gap))} at p = {p:g}"
+        for (_, p), gap in once.items()
+    ]
+    return f" Not counted, one run each: {in_a_row(told)}."
 
 
 def _photographs() -> tuple[dict[tuple[str, float], list[float]], int]:

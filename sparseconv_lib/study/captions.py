@@ -109,7 +109,9 @@ def accuracies(cells: Mapping[str, BySparsity]) -> str:
         gap = f"{100 * gaps[widest]:.1f}"
         if float(gap):
             gap = numbers.number(gap, gaps[widest])
-            told += f"; they lie farthest apart at p = {widest:g}, {high} {gap} points above {low}"
+            of_several = "where there are several runs, " if len(gaps) < len(shared) else ""
+            told += f"; {of_several}they lie farthest apart at p = {widest:g}, {high} {gap} points"
+            told += f" above {low}"
     return f"{told}. "
 
 
