@@ -175,6 +175,10 @@ display(HTML(report_caltech.compounding_figure()))
 # the ten epochs of the protocol, and the fifty, which keep its last learning
 # rate, where they have been run.
 
+# %% tags=["remove-input", "chapter"]
+if told := report_caltech.epochs_in_words():
+    display(HTML(report.paragraph(told)))
+
 # %% tags=["hide-input", "chapter"]
 display(HTML(report_caltech.epochs_figure()))
 

@@ -664,6 +664,45 @@ def black_in_words() -> str:
     )
 
 
+def notebook_in_short() -> str:
+    """What the source's notebook measured where its masks compound, for the first page.
+
+    Of the sparsities of Table 4 at which all that the notebook does has been trained; before, of
+    the one at which the notebook is farthest below the table.
+    """
+    coded, table = accuracies("as_coded"), _table_4()
+    run = {p: seeds for p in table if (seeds := of(coded, SPARSE, p))}
+    asked = list(run) or [_farthest_below(table)]
+    told = [_left_in_short(p) for p in asked]
+    its, theirs = (
+        in_a_row([f"{100 * accuracy[p]:.2f}" for p in asked]) for accuracy in (printed(), table)
+    )
+    ours = "It has not been trained here yet."
+    if run:
+        found = [record for p in run for record in trainings("as_coded", (SPARSE,), p)]
+        n = with_intervals("± one standard deviation", {len(seeds) for seeds in run.values()})
+        ours = (
+            f"Trained with all that it does (as_coded), {SPARSE} reaches "
+            f"{in_a_row([percents(seeds) for seeds in run.values()])}{NO_BREAK}% ({n}; "
+            f"{devices_by_seed(found)})."
+        )
+    return (
+        "The source’s notebook of photographs puts each mask on top of all masks before it: "
+        f"{'; '.join(told)}. It printed {its}{NO_BREAK}% there, not the {theirs}{NO_BREAK}% of the "
+        f"source’s Table 4. {ours}"
+    )
+
+
+def _left_in_short(sparsity: float) -> str:
+    """ "where it says p = 0.5, 2.3 % of the pixels are left", or that photographs are black."""
+    left = left_at(sparsity)
+    return f"where it says p = {sparsity:g}, " + (
+        "nearly all photographs are black"
+        if left * caltech.SIDE**2 < BLACK
+        else f"{_share_left(sparsity)} of the pixels are left"
+    )
+
+
 def _last_shares(found: Sequence[Record]) -> str:
     """ "99.96 and 44.18": mean accuracies of the last epoch, on training images as they trained."""
     last = [record.content["epochs"][-1] for record in found]
@@ -684,11 +723,7 @@ def compounding_figure() -> str:
     """The source's printed accuracies against the sparsity it named and the pixels it left."""
     (by_name, named), (by_rest, real) = (figures.new_figure(3.4, 3.3) for _ in range(2))
     curve = printed()
-    table = {
-        p: value
-        for p in CALTECH_SPARSITIES
-        if (value := source_accuracy(SPARSE, p, CLAIM)) is not None
-    }
+    table = _table_4()
     # Label -> style, colour, accuracies by the sparsity named, and the share that it leaves.
     drawn = {
         "its Table 4": ("x", figures.STYLES[SPARSE][0], table, lambda p: 1 - p),
@@ -721,18 +756,32 @@ def compounding_figure() -> str:
                       "of Table 4."),
             (by_rest, "Against the pixels that are left, they stay high down to a few per cent."),
         ],
-        f"{_farthest_below(table, curve)}"
+        f"{_below_in_words(table)}"
         "The source's accuracies of SparseConvNet, one run each: first against the sparsity that "
         "it names, then against the share of pixels left, which for its notebook is what "
         f"compounding masks leave and for Table 4 is taken to be 1 − p.{ours}",
     )  # fmt: skip
 
 
-def _farthest_below(table: Mapping[float, float], curve: Mapping[float, float]) -> str:
-    """Where the notebook's accuracy is farthest below Table 4, and what is left there."""
-    far = max((p for p in table if p in curve), key=lambda p: table[p] - curve[p])
+def _table_4() -> dict[float, float]:
+    """Sparsity -> accuracy of SparseConvNet in the source's Table 4."""
+    return {
+        p: value
+        for p in CALTECH_SPARSITIES
+        if (value := source_accuracy(SPARSE, p, CLAIM)) is not None
+    }
+
+
+def _farthest_below(table: Mapping[float, float]) -> float:
+    """The sparsity at which the notebook's accuracy is farthest below Table 4."""
+    return max((p for p in table if p in printed()), key=lambda p: table[p] - printed()[p])
+
+
+def _below_in_words(table: Mapping[float, float]) -> str:
+    """How far that is, and what is left there."""
+    far = _farthest_below(table)
     return (
-        f"At p = {far:g} the source's notebook printed {100 * (table[far] - curve[far]):.1f} "
+        f"At p = {far:g} the source's notebook printed {100 * (table[far] - printed()[far]):.1f} "
         f"points less than its Table 4 has, with {_share_left(far)} of the pixels left instead of "
         f"{100 * (1 - far):g}{NO_BREAK}%. "
     )
@@ -788,6 +837,44 @@ def epochs_figure() -> str:
         "trained (grey) and on the test images (blue). The dotted line is the drop of the "
         f"learning rate. {devices_by_seed([r for its in found.values() for r in its])}.{waiting}",
         f"Accuracy against epoch: {sentence}.",
+    )
+
+
+def epochs_in_words() -> str:
+    """What forty more epochs change, and how a training of fifty goes on; "" if not run."""
+    ten, fifty = ("as_written", "as_written, epochs=50")
+    found = {name: trainings(name, (PLAIN,), 0.0) for name in (ten, fifty)}
+    gap = difference(*(of(accuracies(name), PLAIN, 0.0) for name in (fifty, ten)))
+    if gap is None:
+        return ""
+    keys = [record.key for record in found[fifty]]
+    curves = {
+        part: 100
+        * np.mean(
+            [[e[f"{part}_accuracy"] for e in r.content["epochs"]] for r in found[fifty]], axis=0
+        )[9:]
+        for part in ("test", "train")
+    }
+
+    def goes(part: str) -> str:
+        first, last = curves[part][[0, -1]]
+        return numbers.of_trainings(f"from {first:.1f} to {last:.1f}{NO_BREAK}%", keys)
+
+    between = numbers.of_trainings(
+        f"{curves['test'].min():.1f} and {curves['test'].max():.1f}{NO_BREAK}%", keys
+    )
+    over_images = _over_images(found[fifty], found[ten])
+    by_image = (
+        f" By test image, seed 0, it is {points(over_images, 1, 'images')} points, an interval "
+        "that does not hold the luck of a training."
+        if over_images
+        else ""
+    )
+    return (
+        f"Fifty epochs instead of ten change ConvNet’s accuracy on whole images by {in_points(gap)}"
+        f" points ({with_intervals(UNCORRECTED, {gap.n})}; {devices_by_seed(found[fifty])})."
+        f"{by_image} From the tenth epoch to the fiftieth it goes {goes('test')} on the test "
+        f"images, always between {between}, and {goes('train')} on those it trains on."
     )
 
 
