@@ -72,10 +72,10 @@ display(HTML(report.paragraph(report_caltech.noise_in_words())))
 report.glue("caltech", report_caltech.in_short())
 
 # %% [markdown] tags=["chapter"]
-# The source's Table 4 and Figure 8, with p = 0 added. The source trained each
-# network once. Each of our n trainings has a seed of its own for weights, masks
-# and the order of images; with the same seed all networks see the same masks in
-# the same order, so that their differences are paired.
+# The source's Table 4 and Figure 8, with p = 0 added. The source reports one
+# training of each network. Each of our n trainings has a seed of its own for
+# weights, masks and the order of images; with the same seed all networks see
+# the same masks in the same order, so that their differences are paired.
 
 # %% tags=["hide-input", "chapter"]
 display(HTML(report.source_table("caltech", protocol, "caltech-table-4")))

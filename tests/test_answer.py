@@ -3,6 +3,7 @@
 import json
 import math
 import statistics
+import tomllib
 from types import SimpleNamespace
 
 from scipy.stats import t, ttest_1samp
@@ -128,6 +129,17 @@ def at(where):
         return "nowhere"
     *first, last = (f"{p:g}" for p in sorted(where))
     return f"at p = {', '.join(first)} and {last}" if first else f"at p = {last}"
+
+
+def test_what_the_notebook_measured_on_photographs_is_in_the_files():
+    text = numbers.plain(answer.IN_NUMBERS["answer_notebook"]())
+    with (RESULTS / "source.toml").open("rb") as file:
+        curve = tomllib.load(file)["caltech_sparseconv"]
+    printed = dict(zip(curve["sparsities"], curve["SparseConvNet-kept"], strict=True))
+    assert f"{100 * printed[0.5]:.2f} and {100 * printed[0.9]:.2f}\u00a0%" in text
+    for p in (0.5, 0.9):
+        ours = by_seed("caltech/as_coded", "SparseConvNet-kept", p).values()
+        assert f" {100 * statistics.mean(ours):.2f}" in text and f"% at {p:g}" in text
 
 
 def test_the_plain_words_say_what_the_files_show():

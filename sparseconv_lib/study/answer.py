@@ -210,7 +210,7 @@ IN_NUMBERS: dict[str, Callable[[], str]] = {
     "answer_source": of_the_sources_claim,
     "answer_paper": of_the_papers_claims,
     "answer_photographs": on_photographs,
-    "answer_notebook": report_caltech.notebook_in_short,
     "answer_maps": depth_in_words.kept_in_short,
+    "answer_notebook": report_caltech.notebook_in_short,
     "answer_resnet18": report_resnet.in_short,
 }
