@@ -49,6 +49,8 @@ _before = dict(globals())
 
 # %% tags=["remove-input"]
 check_parameter_names(set(), _before, dict(globals()))
+
+# %% tags=["remove-input"]
 found = report_forensics.measured()
 report_summary.glue_in_short()
 report.glue("answer", answer.in_plain_words())
