@@ -1,5 +1,8 @@
 """The claim ledger: every claim has a row, and what was not run says so."""
 
+import pytest
+from invented import the_matrix
+
 from sparseconv_lib.study import claims, ledger, numbers, records
 
 REGISTER = claims.load()
@@ -190,3 +193,22 @@ def test_a_verdict_that_the_code_turns_says_so():
     assert word == claims.REPRODUCED and "+1.00 points" in told
     assert row({0.8: below, 0.9: below}, {0.8: (9, -9), 0.9: (9, -9)})[1] == ""
     assert row({}, {0.8: below})[1] == ""
+
+
+def test_one_row_is_that_of_all_and_reads_no_more(recorded, monkeypatch):
+    recorded(*the_matrix(seeds=2))
+    rows = ledger.rows()
+    assert any(row.word != ledger.NOT_RUN and row.verdict.cells for row in rows)
+    assert [ledger.row_of(row.claim.id) for row in rows] == rows
+    with pytest.raises(KeyError, match="no-such-claim"):
+        ledger.row_of("no-such-claim")
+    asked = []
+    monkeypatch.setattr(ledger, "recorded", lambda *names: asked.append(names) or {})
+    assert ledger.row_of("mnist-parity").word == ledger.NOT_RUN
+    assert asked == [("mnist", "as_written")]
+
+
+def test_all_rows_read_each_protocol_once():
+    asked = []
+    ledger.rows(lambda *names: asked.append(names) or {})
+    assert asked and len(set(asked)) == len(asked)

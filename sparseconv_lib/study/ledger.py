@@ -3,6 +3,7 @@
 `rows(accuracies)` gives one Row a claim, `recorded(experiment, protocol)` the accuracies.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,12 +58,14 @@ def rows(
     accuracies: (experiment, protocol) → accuracies, as `judge` takes them; the protocol is named
     as in the file, with any change after a comma.
     """
-    return [_row(claim, accuracies) for claim in (register or claims.load()).claims]
+    read_once = functools.cache(accuracies)  # several claims ask for the same ones
+    return [_row(claim, read_once) for claim in (register or claims.load()).claims]
 
 
 def row_of(name: str) -> Row:
     """The Row of one claim by its id, from the records; KeyError if there is no such claim."""
-    return {row.claim.id: row for row in rows()}[name]
+    claim = {claim.id: claim for claim in claims.load().claims}[name]
+    return _row(claim, functools.cache(recorded))
 
 
 def _row(claim: Claim, accuracies: Callable[[str, str], Accuracies]) -> Row:

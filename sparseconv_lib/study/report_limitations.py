@@ -48,9 +48,10 @@ def _range(numbers: list[int]) -> str:
 
 def verdicts() -> str:
     """How many claims have which verdict."""
-    words = collections.Counter(row.word for row in ledger.rows())
+    rows = ledger.rows()
+    words = collections.Counter(row.word for row in rows)
     told = ", ".join(f"{n} {word}" for word, n in words.most_common())
-    papers = sum(row.claim.id.startswith("uhrig-") for row in ledger.rows())
+    papers = sum(row.claim.id.startswith("uhrig-") for row in rows)
     return (
         f"Of {words.total()} claims, {words.total() - papers} of the source and {papers} of the "
         f"original paper, today: {told}."
