@@ -165,9 +165,9 @@ display(HTML(report_caltech.compounding_table()))
 display(HTML(report_caltech.compounding_figure()))
 
 # %% [markdown] tags=["chapter"]
-# The preset `compounding` is `as_written` with this fault alone, `as_coded` all
-# that the notebook does. `papermill notebooks/caltech.ipynb out.ipynb -p
-# protocol compounding -p sparsity 0.5` trains it.
+# The preset `compounding` is `as_written` with this fault alone; `as_coded`
+# trains as the notebook's code does. `papermill notebooks/caltech.ipynb
+# out.ipynb -p protocol compounding -p sparsity 0.5` trains it.
 #
 # ## Has it converged after ten epochs?
 #

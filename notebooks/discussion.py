@@ -30,6 +30,7 @@ from sparseconv_lib.study import (
     depth_in_words,
     invariance_in_words,
     ladder,
+    receptive_fields,
     report,
     report_batch_norm,
     report_caltech,
@@ -145,7 +146,9 @@ for sentence in (
 # - *Making a decision is easier than calculating values, so classification is
 #   not sensitive to sparsity.* [](depth.ipynb) asks both of the same images;
 #   the answer stands below, and the verdict on it further down.
-# - *Large receptive fields always catch some features.* Not tested yet.
+# - *Large receptive fields always catch some features.* Of pixels this can be
+#   calculated ([](maths.ipynb)), of features it is not tested; below, with the
+#   accuracy that is left.
 # - *ResNet18 fails because a block uses its mask twice.* Not where it was seen
 #   to fail: on whole images every mask holds ones, and [](resnet18.ipynb)
 #   shows, bit for bit, that no rule for masks changes anything there. What
@@ -157,6 +160,7 @@ for sentence in (
 display(HTML(report.paragraph(depth_in_words.skill_in_words())))
 display(HTML(report.paragraph(depth_in_words.explanation())))
 display(HTML(report.paragraph(two_tasks.layer_in_words())))
+display(HTML(report.paragraph(receptive_fields.in_words())))
 for base in ladder.BASES:
     if told := report_ladder.in_short(base):
         told = f"{told} {report_resnet.sparse_in_short(base)}"

@@ -103,6 +103,7 @@ STUDY = [
         "care_in_words",
         "report_depth",
         "two_tasks",
+        "receptive_fields",
         "depth_in_words",
         "answer",
         "report_summary",

@@ -569,7 +569,7 @@ def compounding_table() -> str:
         pandas.DataFrame(rows),
         "Test accuracy of SparseConvNet (ours: SparseConvNet-kept) where masks compound. Pixels "
         "left: what its notebook's sweep has left of an image when it says p, by calculation. "
-        "as_coded is all that the notebook does, compounding this one fault in as_written; ours "
+        "as_coded trains as its code does, compounding has this one fault in as_written; ours "
         f"are mean ± standard deviation over n seeds. {devices_by_seed(shown) or 'Not run'}."
         + note(shown),
     )
