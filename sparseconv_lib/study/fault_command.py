@@ -67,14 +67,21 @@ def killed_in_earnest(folder: Path, tries: int, moments: random.Random) -> Count
             status: int | None = process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             status = None
+        damage = count.unfinished
         check_finished(place, state, status, count)
+        if count.unfinished > damage:  # the folder may be gone when someone looks
+            print(f"run again, the command ended with {status}, and had said:\n{_said(place)}")
         count.other_numbers += _other_numbers(place)
     count.seconds = time.monotonic() - began
     return count
 
 
+def _said(place: Place) -> str:
+    return (place.notes / "said").read_text(encoding="utf-8", errors="replace")
+
+
 def _last_line(place: Place) -> str:
-    said = (place.notes / "said").read_text(encoding="utf-8", errors="replace").splitlines()
+    said = _said(place).splitlines()
     return f"the command's last line: {said[-1]}" if said else "the command said nothing"
 
 
