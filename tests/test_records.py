@@ -566,7 +566,7 @@ def test_what_is_wrong_is_told_in_full_and_long_values_are_cut(tmp_path):
 
 def test_a_record_of_pixels_is_judged_by_its_error(tmp_path):
     path = sorted((RESULTS / "depth").glob("*/*.json"))[0]
-    record = records.read(path)
+    record = records.parse(path.read_bytes(), path)  # anew, whatever was read
     assert record.protocol.objective != "classify" and "accuracy" not in record.content
     assert record.error == record.content["error"][f"{record.key.sparsity:g}"]
     assert behind([record.error, record.error_at(record.key.sparsity)]) == {record.key}
@@ -578,6 +578,24 @@ def test_a_record_of_pixels_is_judged_by_its_error(tmp_path):
     content["error"]["0.123"] = 1.0
     with pytest.raises(RecordError, match="KeyError"):
         records.validated(content, "it")
+
+
+def test_a_whole_file_is_checked_once_and_anew_where_it_changes_or_stands(tmp_path, monkeypatch):
+    path, counted, validated = records.write(a_record(), tmp_path), [], records.validated
+    monkeypatch.setattr(
+        records, "validated", lambda *which: counted.append(which) or validated(*which)
+    )
+    first, again = records.read(path), records.read(path)
+    assert first == again == a_record() and len(counted) == 1
+    assert first.content is not again.content  # so that one may be changed without the other
+    elsewhere = path.with_name("ConvNet-p0.00-seed9.json")
+    elsewhere.write_bytes(path.read_bytes())
+    for _ in range(2):  # what is refused once is refused
+        with pytest.raises(records.RecordError, match="holds the training"):
+            records.read(elsewhere)
+    path.write_text("{}", encoding="utf-8")
+    with pytest.raises(records.RecordError):
+        records.read(path)
 
 
 def test_a_record_is_found_where_there_is_one(tmp_path):

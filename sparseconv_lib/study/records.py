@@ -363,7 +363,14 @@ def read(path: Path) -> Record:
         text = path.read_bytes()
     except OSError as error:
         raise RecordError(f"{path}: not a whole record ({error}); {_REMEDY}") from error
-    return parse(text, path)
+    _check_once(text, path)
+    return Record(json.loads(text))
+
+
+@functools.cache
+def _check_once(text: bytes, path: Path) -> None:
+    """Raises RecordError like `parse`, which takes most of the time of reading what is whole."""
+    parse(text, path)
 
 
 def parse(text: bytes, path: PurePath) -> Record:
