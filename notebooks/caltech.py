@@ -30,6 +30,7 @@ from IPython.display import HTML, display
 
 from sparseconv_lib.networks import TABLE_2
 from sparseconv_lib.study import (
+    answer,
     data,
     figures,
     records,
@@ -66,6 +67,8 @@ protocol, sparsity, first = keys[0].protocol, keys[0].sparsity, keys[0].seed
 # ## What was found
 
 # %% tags=["remove-input", "chapter"]
+display(HTML(report.paragraph(report.verdict_in_words("caltech-no-gain"))))
+display(HTML(report.paragraph(answer.on_photographs())))
 for sentence in report_caltech.found_in_words(protocol):
     display(HTML(report.paragraph(sentence)))
 display(HTML(report.paragraph(report_caltech.noise_in_words())))

@@ -18,12 +18,12 @@
 # # The control: the paper's own task
 #
 # Uhrig et al. made the sparse convolution for maps of depth: few pixels in,
-# every pixel out. As in the paper, networks are trained with few pixels and
-# tested with more, never with fewer: what classification loses towards fewer,
-# this control cannot tell. If the same code is not invariant here, a fault in
-# it is likely. If it is, a fault of the layer's code is unlikely to be why it
-# is not in classification; the task may be, or what else differs: this network
-# has no BatchNorm and no pooling.
+# every pixel out. Here, too, networks are trained at one sparsity and tested at
+# others: with few pixels, then with more, never with fewer, so that what
+# classification loses towards fewer this control cannot tell. If the same code
+# is not invariant here, a fault in it is likely. If it is, a fault of the
+# layer's code is unlikely to be why it is not in classification; the task may
+# be, or what else differs: this network has no BatchNorm and no pooling.
 # `papermill notebooks/depth.ipynb out.ipynb -p protocol elevation` runs this
 # notebook, training included, on a field of elevations that matplotlib ships.
 

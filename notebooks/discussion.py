@@ -66,9 +66,10 @@ display(HTML(report.paragraph(report_summary.finding())))
 
 # %% [markdown]
 # That is a statement about the source's protocol, not about the networks: two
-# epochs at one learning rate measure how fast a network starts as much as what
-# it can learn. With equal care for every network, the numbers of which are in
-# [](invariance.ipynb), and on photographs, of which [](caltech.ipynb) tells:
+# epochs measure how fast a network starts as much as what it can learn. With
+# equal care for every network, if not at a learning rate of its own, the
+# numbers of which are in [](invariance.ipynb), and on photographs, of which
+# [](caltech.ipynb) tells:
 
 # %% tags=["remove-input"]
 display(HTML(report.paragraph(answer.at_one_sparsity())))
@@ -81,9 +82,9 @@ display(
 )
 
 # %% [markdown]
-# A plain network is told that a missing pixel is 0, which on these digits is
-# nearly always right. On inverted ones it is nearly always wrong, unless
-# something better is filled in:
+# A plain network is told that a missing pixel is 0, as the ground of these
+# digits is. On inverted ones that is nearly always wrong, unless something
+# better is filled in:
 
 # %% tags=["remove-input"]
 display(HTML(report.paragraph(confounds_in_words.fills_trained())))
@@ -98,9 +99,10 @@ display(HTML(report.paragraph(confounds_in_words.fills_trained())))
 # %% [markdown]
 # ## Does it help at another sparsity than that of training?
 #
-# The original paper's claim, which the source did not test.
-# [](invariance.ipynb) does, on the source's task, also where pixels go missing
-# in another way than in training, and [](depth.ipynb) on the paper's own.
+# The original paper's claim, which the source did not test. The chapter
+# [](invariance.ipynb) tests it on the source's task, also where pixels go
+# missing in another way than in training; the chapter [](depth.ipynb) tests it
+# on the paper's own task.
 
 # %% tags=["remove-input"]
 for sentence in (

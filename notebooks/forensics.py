@@ -118,7 +118,7 @@ if told := report_forensics.unexplained(found):
 report_forensics.glue_finding(found)
 
 # %% [markdown]
-# ## "Cannot learn anything without BatchNorm"
+# ## Without BatchNorm
 #
 # The source found that SparseConvNet without BatchNorm stays at 10 %, and put
 # it down to the division by 25 in each layer. Is it the division, and would a

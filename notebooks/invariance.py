@@ -195,7 +195,7 @@ display(HTML(report.folded("The accuracies behind it", accuracies)))
 # %% [markdown] tags=["chapter"]
 # ## Equal care for every network
 #
-# Two epochs at one learning rate measure the optimiser as much as the network.
+# Two epochs measure the optimiser as much as the network.
 # The protocol `fair` trains every network until two epochs have brought nothing
 # better on 5,000 held-out training images, uses the weights of the best epoch,
 # and draws new masks in every epoch, at one learning rate for all. What this
@@ -220,11 +220,11 @@ display(HTML(report.folded("What was chosen for each network", rates)))
 # %% [markdown] tags=["chapter"]
 # ## What stands where a pixel is missing
 #
-# The ground of a digit is 0, and a missing pixel is 0: the guess is nearly
-# always right. With dark digits on a bright ground it is nearly always wrong.
-# A sparse convolution does not look at missing pixels; only where a window
-# holds no pixel at all does it answer as if 0 stood there. To a plain one,
-# better guesses can be given.
+# The ground of a digit is 0, and a missing pixel is 0: the guess is right for
+# the ground, most of an image. With dark digits on a bright ground it is nearly
+# always wrong. A sparse convolution does not look at missing pixels; only where
+# a window holds no pixel at all does it answer as if 0 stood there. To a plain
+# one, better guesses can be given.
 
 # %% tags=["remove-input", "chapter"]
 display(HTML(report.paragraph(confounds_in_words.grounds())))

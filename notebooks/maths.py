@@ -17,7 +17,7 @@
 # %% [markdown]
 # # The maths
 #
-# Eq. 1 is a weighted mean over the pixels that were observed: its expected
+# Eq. 1 is the mean of the weighted pixels that were observed: its expected
 # value stays the same whatever share of them is missing, where that of a
 # plain convolution shrinks by $1 - p$. At one sparsity that is a constant,
 # which a BatchNorm behind it takes out as well; so what the division is made
@@ -224,9 +224,9 @@ display(HTML(report.paragraph(report_maths.implementations_in_words())))
 # \,\middle|\, n > 0\right] .
 # $$
 #
-# The division takes out just what the fluctuating count does to $\bar z$. For a
-# window of 3 × 3 all 512 masks can be written down, so none of this needs
-# sampling:
+# The division takes out what the fluctuating count does to $\bar z$, and
+# changes the share of $s^2$. For a window of 3 × 3 all 512 masks can be written
+# down, so none of this needs sampling:
 
 # %%
 masks = torch.tensor(
@@ -307,7 +307,8 @@ display(HTML(figures.as_html(
     "Left: the mean response of a plain convolution falls in a straight line "
     "to 0 as p grows. Middle: that of Eq. 1 stays near 100 % until p = 0.6 "
     "and falls where windows are empty, while its spread grows. Right: the "
-    "ratio of noise, above 1 for a window with mean 0, below for large means.",
+    "ratio of noise, below 1 for large means, and for a window with mean 0 "
+    "above 1 until many windows are empty.",
 )))  # fmt: skip
 
 # %% [markdown]
@@ -316,10 +317,12 @@ display(HTML(figures.as_html(
 # network that is trained and tested at the same $p$ gains nothing from a mean
 # that is right. What is left is the noise: less of it where $\bar z$ is large
 # beside $s$, as under a blurring kernel, and more where the weighted pixels
-# cancel, as under an edge detector. The count itself fluctuates around
-# $(1-p)k^2$ by the relative size $\sqrt{p / ((1 - p) k^2)}$. The case that the
-# division is made for is another one: to train at one sparsity and to test at
-# another. The source did not try that.
+# cancel, as under an edge detector. (That the chart's ratio falls below 1 there
+# comes from empty windows, which count for the plain convolution alone; on the
+# same windows it does not, as the last lines below say.) The count itself
+# fluctuates around $(1-p)k^2$ by the relative size $\sqrt{p / ((1 - p) k^2)}$.
+# The case that the division is made for is another one: to train at one
+# sparsity and to test at another. The source did not try that.
 
 
 # %%
@@ -333,6 +336,14 @@ for p in (0.5, 0.8, 0.95):
     n = F.conv2d(observed(field, p).float(), torch.ones(1, 1, 5, 5))
     calculated, measured = relative_spread(p, 5), n.std() / n.mean()
     print(f"p = {p}: calculated {calculated:.2f}, measured {measured:.2f}")
+some, cancels = counts > 0, masks @ u  # a window of 3 × 3 whose pixels cancel
+for p in (0.5, 0.8, 0.95):
+    weights = chance(p)[some]
+    left, _ = moments(counts[some], weights)
+    of_plain = moments(cancels[some] / left, weights)
+    of_sparse = moments(cancels[some] / counts[some], weights)
+    ratio = (of_sparse[1] / of_plain[1]) ** 0.5
+    print(f"p = {p}: {left:.1f} pixels a window with any, noise {ratio:.2f}")
 
 # %% [markdown]
 # ## The scale 1/k²
@@ -703,6 +714,8 @@ display(HTML(figures.as_html(
 
 # %% [markdown]
 # So "the 2 nets are equivalent when the images are non-sparse", as the source
-# says, is nearly so: on whole images they differ by what the border carries in,
-# and by BatchNorm's $\epsilon$. In training, BatchNorm's statistics are taken
-# over borders, too, and pass a little of them on to every place.
+# says, holds away from the border, but for BatchNorm's $\epsilon$. What the
+# border carries in makes them differ by the shares above, and in training,
+# where BatchNorm's statistics are taken over borders, too, a little of it
+# reaches every place. Whether they come to the same accuracy is another
+# question, for [](mnist.ipynb).

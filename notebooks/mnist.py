@@ -64,6 +64,7 @@ protocol, sparsity, first = keys[0].protocol, keys[0].sparsity, keys[0].seed
 # ## What was found
 
 # %% tags=["remove-input", "chapter"]
+display(HTML(report.paragraph(report.verdict_in_words("mnist-no-gain"))))
 display(HTML(report.paragraph(report_summary.finding())))
 
 # %% [markdown] tags=["chapter"]

@@ -258,11 +258,12 @@ for base in ladder.BASES:
     display(HTML(report_ladder.alone_table(base)))
 
 # %% [markdown] tags=["chapter"]
-# One step depends on the length of a training. Lowering the rate halfway helps
-# a network that is still noisy then; the source's dense network had long
+# One step depends on the length of a training: lowering the rate halfway acts
+# on what a network still does by then. The source's dense network had long
 # stopped changing when its rate was lowered, as its curve above shows, while
-# its sparse one was still rising. Under the reduced protocol this fault may
-# weigh more than it did for the source; the full protocol will tell.
+# its sparse one was still rising. What this fault is worth in the short
+# trainings of the reduced protocol says little of what it was worth to the
+# source; the full protocol will tell.
 #
 # `papermill notebooks/resnet18.ipynb out.ipynb -p variant code` trains the
 # source's faults under the reduced protocol, `-p variant dense` none of them,

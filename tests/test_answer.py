@@ -15,7 +15,9 @@ from sparseconv_lib.study import (
     ledger,
     numbers,
     records,
+    report,
     report_caltech,
+    whole_matrix,
 )
 from sparseconv_lib.study.paths import RESULTS
 
@@ -145,11 +147,11 @@ def test_what_the_notebook_measured_on_photographs_is_in_the_files():
 def test_the_plain_words_say_what_the_files_show():
     text = numbers.plain(answer.in_plain_words())
     for other, known in (
-        ("ConvNet", "that is not told which pixels are missing"),
-        ("ConvNet+mask", "that reads the mask as one more channel"),
+        ("ConvNet", "which is not told which pixels are missing"),
+        ("ConvNet+mask", "which reads the mask as one more channel"),
     ):
         above, below = shown(gaps_of("invariance/fair", "SparseConvNet", other, SPARSITIES))
-        assert f"to win {at(above)} and to lose {at(below)} against a plain network {known}" in text
+        assert f"to win {at(above)} and to lose {at(below)} against {other}, {known}" in text
     gaps = photographs([0, 0.05, *(i / 10 for i in range(1, 10))])
     above, below = (len(found) or "none" for found in shown(gaps))
     planned = " (of 21 planned)" if len(gaps) < 21 else ""
@@ -159,21 +161,26 @@ def test_the_plain_words_say_what_the_files_show():
 
 
 def test_the_plain_words_of_what_is_run_in_part(monkeypatch):
-    monkeypatch.setattr(ledger, "row_of", lambda name: SimpleNamespace(word=name))
+    row = SimpleNamespace(claim=claims.load()["uhrig-invariance"])
+    cells = [{"n": 0}] * len(row.claim.contrasts())
+
+    def row_of(name):
+        return SimpleNamespace(**vars(row), word=name, verdict=SimpleNamespace(cells=cells))
+
+    monkeypatch.setattr(ledger, "row_of", row_of)
     monkeypatch.setattr(answer, "diagonal", dict)
     monkeypatch.setattr(report_caltech, "gaps", dict)
-    source = (
-        "That it does not, as the source found, is mnist-no-gain on digits and caltech-no-gain on "
-        "photographs. "
-    )
-    paper = (
-        " Of the original paper’s claims, asked of digits, that its layer does as well at other "
-        "sparsities as if it were trained there is uhrig-invariance; that it beats plain networks "
-        "there, even those that are given the mask, is uhrig-transfers-better."
+    monkeypatch.setattr(whole_matrix, "parts", dict)
+    verdicts = (
+        " The source’s claim that its layer gains nothing is mnist-no-gain on digits and "
+        "caltech-no-gain on photographs. Of the original paper’s claims, asked of digits, that its "
+        "layer does as well at other sparsities as if it were trained there is uhrig-invariance; "
+        "that it beats plain networks there, even those that are given the mask, is "
+        "uhrig-transfers-better."
     )
     assert answer.in_plain_words() == (
-        f"{source}Digits have not been run by two seeds yet. Photographs have not been run by two "
-        f"seeds yet.{paper}"
+        "Digits have not been run by two seeds yet. Photographs have not been run by two seeds "
+        f"yet.{verdicts}"
     )
     clear = [0.02, 0.021, 0.019]
     monkeypatch.setattr(
@@ -188,16 +195,74 @@ def test_the_plain_words_of_what_is_run_in_part(monkeypatch):
     every["as_written", 0.2] = [-x for x in clear]
     monkeypatch.setattr(report_caltech, "gaps", lambda: every)
     digits = (
-        f"{source}On digits with equal care, trained and tested at one sparsity, the original "
-        "paper’s layer is shown to win at p = 0.5 and to lose at p = 0.9 against a plain network "
-        "that reads the mask as one more channel. On photographs, trained as the source’s text has "
-        "it, the source’s layer is shown to win against ConvNet in"
+        "On digits with equal care, trained and tested at one sparsity, the original paper’s layer "
+        "is shown to win at p = 0.5 and to lose at p = 0.9 against ConvNet+mask, which reads the "
+        "mask as one more channel."
     )
-    assert answer.in_plain_words() == f"{digits} 20 of 21 comparisons and to lose in 1.{paper}"
-    monkeypatch.setattr(report_caltech, "gaps", lambda: {("as_written", 0.2): clear})
+    photographs = (
+        " On photographs, trained as the source’s text has it, the source’s layer is shown to win "
+        "against ConvNet in"
+    )
     assert answer.in_plain_words() == (
-        f"{digits} 1 of 1 comparison (of 21 planned) and to lose in none.{paper}"
+        f"{digits}{photographs} 20 of 21 comparisons and to lose in 1.{verdicts}"
     )
+    monkeypatch.setattr(report_caltech, "gaps", lambda: {("as_written", 0.2): clear})
+    monkeypatch.setattr(
+        whole_matrix,
+        "leads",
+        lambda parts: {
+            ("with as many", "ConvNet"): clear,
+            ("with as many", "ConvNet+mask"): [-x for x in clear],
+            ("with fewer", "ConvNet"): [-x for x in clear],  # elsewhere than trained
+        },
+    )
+    averaged = (
+        " On average over the sparsities of training, a summary chosen with the records in view, "
+        "it is shown to be ahead of ConvNet and behind ConvNet+mask."
+    )
+    assert answer.in_plain_words() == (
+        f"{digits}{averaged}{photographs} 1 of 1 comparison (of 21 planned) and to "
+        f"lose in none.{verdicts}"
+    )
+    monkeypatch.setattr(
+        whole_matrix, "leads", lambda parts: {("with as many", "ConvNet"): [0.01, -0.01, 0.0]}
+    )
+    assert "On average" not in answer.in_plain_words()
+
+
+def test_a_verdict_that_the_code_turns_is_told_with_its_sparsity(monkeypatch):
+    claim = claims.load()["mnist-no-gain"]
+
+    def row_of(name):
+        word = "not reproduced" if name == "mnist-no-gain" else "undecided"
+        verdict = SimpleNamespace(decisive=8, cells=cells)
+        return SimpleNamespace(word=word, claim=claim, verdict=verdict)
+
+    cells = [{"outside": i == 8} for i in range(10)]
+    monkeypatch.setattr(ledger, "row_of", row_of)
+    monkeypatch.setattr(ledger, "turned_by_the_code", lambda row: "The code turns it.")
+    begin = "The source’s claim that its layer gains nothing is not reproduced on digits"
+    p = claim.contrasts()[8].minuend.train
+    assert answer._of_the_sources_verdicts() == (
+        f"{begin} (by one of 10 sparsities: at p = {p:g} it gains if trained as the source’s text "
+        "has it, and does not if trained as its code has it) and undecided on photographs."
+    )
+    cells[2] = {"outside": True}  # of which the code may turn none
+    assert answer._of_the_sources_verdicts() == f"{begin} and undecided on photographs."
+    cells[2] = {"outside": None}
+    monkeypatch.setattr(ledger, "turned_by_the_code", lambda row: "")
+    assert answer._of_the_sources_verdicts() == f"{begin} and undecided on photographs."
+
+
+def test_a_chapter_opens_with_its_verdict(monkeypatch):
+    claim = claims.load()["mnist-no-gain"]
+    row = SimpleNamespace(word="undecided", reason="Too few.", claim=claim)
+    monkeypatch.setattr(ledger, "row_of", lambda name: row)
+    monkeypatch.setattr(ledger, "remarks", lambda row: "")
+    told = f"The source’s claim that {claim.title} is undecided. Too few."
+    assert report.verdict_in_words("mnist-no-gain") == told
+    monkeypatch.setattr(ledger, "remarks", lambda row: "Not blind.")
+    assert report.verdict_in_words("mnist-no-gain") == f"{told} Not blind."
 
 
 def photographs(sparsities):

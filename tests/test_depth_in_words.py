@@ -87,6 +87,9 @@ def test_the_control_says_what_it_shows(recorded):
     )
     in_short = told_plainly(depth_in_words.control_in_short())
     assert in_short == re.sub(" Its error goes .* 5.10 m[.]", "", told_now()) != told_now()
+    constant = flat("constant", 200.0)  # keeps its error, and it is worth nothing
+    recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *flat("nearest", 5.0), *constant)
+    assert " from 5.10 to 5.10 m, that of one map for all is 200 m. Beside" in told_now()
     recorded(*flat(SPARSE, 30.0), *steep(PLAIN), *flat("linear", 5.0))
     beaten = "Linear interpolation is shown to beat ConvNet and SparseConvNet with 5 % or more. ("
     assert beaten in told_plainly(depth_in_words.control_in_short())
@@ -209,7 +212,7 @@ def test_the_explanation_stands_only_if_the_layer_beats_the_nearest_pixel(record
             0.2,
             0.1,
             "none",
-            "does not bear it out. Linear interpolation is shown to beat the layer with each",
+            "does not settle it. Linear interpolation is shown to beat the layer with each",
         ),
     ):
         recorded(

@@ -228,8 +228,9 @@ def test_the_waterfall_tells_its_numbers(install):
     assert "train the blocks +13.0" in html  # in order, the other fault of the pair is there
     assert "train the blocks +20.0" in html  # in reverse, it is not
     assert caption(html).startswith(
-        "The step that gains most, in points: mended in order “train the blocks”, +13.0 (each of "
-        "3 seeds); mended in reverse order “train the blocks”, +20.0 (each of 3 seeds). What each"
+        "The step that gains most, in points: mended in order “train the blocks”, +13.0 (the same "
+        "in each of 3 seeds); mended in reverse order “train the blocks”, +20.0 (the same in each "
+        "of 3 seeds). What each"
     )
     install(recorded("reduced", 1, ladder.down()))
     assert caption(report_ladder.waterfall("reduced")).startswith(

@@ -195,6 +195,40 @@ def test_a_verdict_that_the_code_turns_says_so():
     assert row({}, {0.8: below})[1] == ""
 
 
+def test_a_claim_that_misses_its_margin_alone_says_so():
+    """Of two leads of which 10 points are asked, each above 0."""
+    easier = REGISTER["decisions-easier-than-values"]
+
+    def told(**leads):
+        cells = {}
+        for p, points in zip((0.5, 0.8), leads.values(), strict=True):
+            cells["ConvNet:values", p, p] = dict.fromkeys(range(5), 0.5)
+            cells["ConvNet:decision", p, p] = {s: 0.5 + x / 100 for s, x in enumerate(points)}
+        rows = ledger.rows(lambda experiment, _: cells if experiment == "discussion" else {})
+        (row,) = (row for row in rows if row.claim.id == easier.id)
+        return row.word, ledger.caveats(row)
+
+    seven, twenty, none = (7, 7.1, 6.9, 7, 7.2), (20, 21, 22, 20, 21), (-1, 1, 2, -2, 0)
+    word, caveat = told(at_05=seven, at_08=twenty)
+    assert word == claims.NOT_REPRODUCED
+    assert caveat == (
+        "By the rule’s own test each comparison is above 0, though not by the rule’s margin."
+    )
+    assert told(at_05=none, at_08=twenty) == (claims.NOT_REPRODUCED, "")
+    assert told(at_05=twenty, at_08=twenty) == (claims.REPRODUCED, "")
+
+
+def test_remarks_are_all_that_is_known_beside_a_number(monkeypatch):
+    rows = {row.claim.id: row for row in ledger.rows(nothing)}
+    told = ledger.remarks(rows["mnist-98-to-91"])
+    assert told == ledger.NOT_BLIND["mnist-table-3"] and "not judged blind" in told
+    assert "4 was chosen because it comes near its Table 3" in " ".join(REGISTER.seen_before)
+    monkeypatch.setattr(ledger, "turned_by_the_code", lambda row: "The code turns it.")
+    assert ledger.remarks(rows["mnist-98-to-91"]) == f"The code turns it. {told}"
+    assert ledger.remarks(rows["mnist-parity"]) == "The code turns it."
+    assert set(ledger.NOT_BLIND) <= set(rows)
+
+
 def test_one_row_is_that_of_all_and_reads_no_more(recorded, monkeypatch):
     recorded(*the_matrix(seeds=2))
     rows = ledger.rows()

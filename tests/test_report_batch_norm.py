@@ -102,6 +102,26 @@ def test_what_learned_and_when_the_loss_moved(recorded):
     )
 
 
+def test_it_is_the_scale_only_if_it_parts_all_trainings_at_the_same_rates(recorded):
+    def told(*trainings):
+        recorded(*trainings)
+        return "it is the scale" in report.in_words()
+
+    names = [name for name in WITHOUT_BATCH_NORM if preset(name).scale in ("mean", "partial")]
+    stuck = [training(n, 0, [2.3] * 200, [0.1] * 10) for n in names if preset(n).epochs == 10]
+    learned = [training(n, 0, FALLS, [0.7, 0.92]) for n in names if preset(n).epochs == 2]
+    assert len(stuck) == len(learned) == 3  # rates
+    assert told(*stuck, *learned)
+    assert told(*stuck, *learned, training(CLAIM, 0, FALLS, [0.7, 0.8]))  # with batches of 4
+    assert not told(*stuck) and not told(*learned)
+    assert not told(stuck[0], learned[0])  # one rate
+    assert not told(*stuck, *learned[:2])  # not the same rates
+    one_more = training(stuck[0].key.protocol, 1, FALLS * 5, [0.7, *[0.8] * 9])
+    assert not told(*stuck, *learned, one_more)
+    one_less = training(learned[0].key.protocol, 1, FLAT, [0.1, 0.1])
+    assert not told(*stuck, *learned, one_less)
+
+
 def test_a_training_that_diverged_is_not_one_that_stood_still(recorded):
     recorded(
         training(UNIT, 0, [2.3] * 5 + [1.0] + [None] * 34, [0.1, 0.098]),

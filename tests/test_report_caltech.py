@@ -802,7 +802,7 @@ def test_the_matrix_has_networks_that_the_grid_still_lacks(recorded):
     assert report_caltech.trained_for_the_matrix() == ""
     recorded(trained(1000, PLAIN, 0.5), trained(1010, PLAIN, 0.5, 1), trained(500, KEPT, 0.8))
     assert (
-        "they recognise, in per cent, where they were trained, at p = 0.5, ConvNet 57.89 ± 0.41; "
+        "its networks recognise, in per cent, at p = 0.5, ConvNet 57.89 ± 0.41; "
         "at p = 0.8, SparseConvNet-kept 28.80 (± one standard deviation, n = 1 to 2; "
     ) in numbers.plain(report_caltech.trained_for_the_matrix()).replace("\u00a0", " ")
 

@@ -62,8 +62,8 @@ def test_settings_are_told_with_their_verdicts(monkeypatch):
     nothing = report_forensics.settings_in_words({})
     assert nothing.count("no setting has been judged yet") == 2
     assert caption(report_forensics.settings_figure(measured)).startswith(
-        "Of the settings judged, 6 of 7 (as many by the cautious rule) could have made Table 3 and "
-        "0 of 7 (as many by the cautious rule) the curve that ACC printed. Where one more run"
+        "Of the settings judged, 6 of 7 could have made Table 3 and 0 of 7 the curve that ACC "
+        "printed. Where one more run"
     )
     assert "trained often enough yet" in report_forensics.settings_figure({})
     assert report_forensics.settings_in_short({}) == "No setting has been judged yet."
@@ -76,8 +76,8 @@ def test_settings_are_told_with_their_verdicts(monkeypatch):
         f"{one.setting}. The curve"
     ) in report_forensics.settings_in_words({})
     assert report_forensics.settings_in_short(measured) == (
-        "Of the settings judged, 1 of 3 (3 by the cautious rule) could have made Table 3 and 1 of "
-        "3 (3 by the cautious rule) the curve that ACC printed."
+        "Of the settings judged, 1 of 3 (3 by wider intervals) could have made Table 3 and 1 of 3 "
+        "(3 by wider intervals) the curve that ACC printed."
     )
     out = dataclasses.replace(one, word="ruled out", cautiously="ruled out")
     judged[0] = dataclasses.replace(out, cautiously="possible")
@@ -104,7 +104,7 @@ def test_costs_are_told_in_points_with_intervals():
     assert (first["in"], last["in"]) == ("as_written", "as_coded")
     # -2, -2 and -3 points: mean -2.33, t(2, 97.5 %) = 4.303, sd 0.577.
     assert first["p = 0.8"] == last["p = 0.9"] == "−2.33 (−3.8 to −0.9)"
-    assert {row["p = 0.5"] for row in others} == {"+0.00 (each of 3 seeds)"}
+    assert {row["p = 0.5"] for row in others} == {"+0.00 (the same in each of 3 seeds)"}
     assert len(others) == 4 and {row["n"] for row in others} == {"3"}
     assert rows(report_forensics.costs_table({}, "ConvNet"))[0]["p = 0.05"] == "not run"
     assert "no line has been trained" in report_forensics.costs_in_short({}, 0.8)

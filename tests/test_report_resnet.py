@@ -69,7 +69,7 @@ def test_differences_where_pixels_are_missing_are_told_with_what_chance_gives(in
     told = numbers.plain(report_resnet.sparse_in_words("reduced")).replace("\u00a0", " ")
     rule = "mask kept − dilated, in stem and blocks"
     assert f"sparse − dense: −5.0 at p = 0.3; {rule}: −1.0 at p = 0.3 (n = 1)." in told
-    alike = "the same training, loss by loss"
+    alike = "no difference in any loss"
     assert alike not in told
     # 1.96 · √(2 · 0.25 / 1736), in points
     assert "two networks of equal worth ± 3.3 points, if each" in told and "p = 0.8" not in told
@@ -221,7 +221,7 @@ def test_differences_are_paired_by_seed(install):
         for seed in range(2 if network == "ConvNet" else 3)
     ))  # fmt: skip
     rows = {row["difference"]: row for row in cells(report_resnet.difference_table("reduced"))}
-    assert rows["sparse − dense"]["p = 0.5"] == "+5.0 (both seeds), n = 2"
+    assert rows["sparse − dense"]["p = 0.5"] == "+5.0 (the same in both seeds), n = 2"
     assert rows["sparse − ConvNet+mask"]["p = 0.8"].endswith("n = 3")
     assert rows["sparse − ConvNet+mask"]["p = 0.8"].startswith("−5.0")
     assert rows["kept − dense"]["p = 0.5"] == "not run"

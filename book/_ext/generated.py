@@ -92,8 +92,8 @@ class Ledger(Generated):
                 refdoc=self.env.docname,
             )
             source = [nodes.Text(row.claim.numbers)]
-            turned = ledger.turned_by_the_code(row)
-            ours = told(f"{ledger.ours(row) or '–'}{'. ' * bool(turned)}{turned}")
+            remarks = ledger.remarks(row)
+            ours = told(f"{ledger.ours(row) or '–'}{'. ' * bool(remarks)}{remarks}")
             body.append([[link], verdict(row), source, ours, [where]])
         headers = ["Claim", "Verdict", "The source's number", "Ours", "Chapter"]
         return [table("ledger", headers, [5, 2, 4, 5, 2], body)]
@@ -116,7 +116,7 @@ class Claims(Generated):
             nodes.attribution("", claim.where),
         )
         facts: list[tuple[str, Cell]] = [
-            ("Verdict", [*verdict(row), *told(f" {row.reason}".rstrip())]),
+            ("Verdict", [*verdict(row), *told(f" {row.reason} {ledger.caveats(row)}".rstrip())]),
             ("The source's number", [nodes.Text(claim.numbers)]),
             ("Ours", told(ledger.ours(row) or "–")),
             *(

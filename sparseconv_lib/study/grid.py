@@ -155,7 +155,8 @@ CALTECH_SPARSITIES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 # the sum differ nowhere enough to train both.
 RESNET_SPARSITIES = (0.3, 0.5, 0.8, 0.95)
 
-# What a network that was trained at one sparsity is tested at. The paper trained with 5 % observed.
+# What a network that was trained at one sparsity is tested at; the last is what the control trains
+# with, few pixels, as the paper's task has.
 TEST_SPARSITIES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 PAPERS_SPARSITY = 0.95
 TWO_SPARSITIES = (0.5, 0.8)  # where a question is asked of less than the whole matrix

@@ -134,13 +134,13 @@ def signed(number: float, digits: int) -> str:
 def points(difference: Summary | None, digits: int = 1, of: str = "seeds") -> str:
     """ "+3.1 (+2.0 to +4.2)": in points, with its interval; one seed's alone, or "not run".
 
-    of: what n counts. Where all differ by the same that is told, "+0.9 (each of 3 seeds)".
+    of: what n counts. Where all differ by the same, "+0.9 (the same in each of 3 seeds)".
     """
     if difference is None:
         return "not run"
     told = signed(100 * difference.mean, digits)
     if difference.n > 1 and difference.sd < ROUNDED:  # an interval of no width looks certain
-        told += f" ({'both' if difference.n == 2 else f'each of {difference.n}'} {of})"
+        told += f" (the same in {'both' if difference.n == 2 else f'each of {difference.n}'} {of})"
     elif difference.n > 1:
         told += f" ({signed(100 * difference.low, 1)} to {signed(100 * difference.high, 1)})"
     return numbers.number(
@@ -291,10 +291,10 @@ def class_names(experiment: str) -> tuple[str, ...]:
 
 
 def spread(summary: Summary) -> str:
-    """ "91.20 ± 0.31 %, n = 10": mean and standard deviation over seeds."""
-    told = f"{100 * summary.mean:.2f} %, n = 1"
-    if summary.n > 1:
-        told = f"{100 * summary.mean:.2f} ± {100 * summary.sd:.2f} %, n = {summary.n}"
+    """ "91.20 ± 0.31 %, n = 10": mean and standard deviation over seeds; breaks before the n."""
+    deviation = "" if summary.n == 1 else f" ± {100 * summary.sd:.2f}"
+    accuracy, n = f"{100 * summary.mean:.2f}{deviation} %,", f"n = {summary.n}"
+    told = " ".join(part.replace(" ", NO_BREAK) for part in (accuracy, n))
     return numbers.number(told, summary, f"{100 * summary.sd:.2f} points")
 
 
@@ -370,7 +370,7 @@ def other_networks_table(experiment: str, protocol: str, claim: str) -> str:
     summaries = _summaries(experiment, protocol)
     if others and not any(summaries[network] for network in others):
         told = f"{' and '.join(others)}, which the source did not train, have"
-        return paragraph(f"{told} not been run yet under {protocol}.")
+        return paragraph(f"{told} not been run for this table yet.")
 
     def row(p: float, cells: dict[str, Summary | None], marks: dict[str, str]) -> list[str]:
         return [_cell(cells[network], marks[network]) for network in others]
@@ -506,6 +506,13 @@ def _seeds(summaries: dict[str, dict[float, Summary]]) -> str:
     return f"{most} seed{'s' * (most > 1)}" if least == most else f"{least} to {most} seeds"
 
 
+def verdict_in_words(name: str) -> str:
+    """What is made of a claim of the source, by its id; of one whose title begins with a name."""
+    row = ledger.row_of(name)
+    told = f"The source’s claim that {row.claim.title} is {row.word}. {row.reason} "
+    return f"{told}{ledger.remarks(row)}".rstrip()
+
+
 def verdict_table(experiment: str | None = None) -> str:
     """The claims that this experiment decides, or all of them, with their verdicts so far."""
     rows = [
@@ -513,7 +520,7 @@ def verdict_table(experiment: str | None = None) -> str:
             "claim": row.claim.title,
             "source": row.claim.numbers,
             "verdict": row.word,
-            "why": f"{row.reason} {ledger.turned_by_the_code(row)}".strip() or "–",
+            "why": f"{row.reason} {ledger.remarks(row)}".strip() or "–",
         }
         for row in ledger.rows()
         if experiment in (None, row.claim.experiment)

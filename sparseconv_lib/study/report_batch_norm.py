@@ -134,7 +134,30 @@ def in_words() -> str:
                 )
         if parts:
             sentences.append(f"{'With' if norm else 'Without'} BatchNorm: {'; '.join(parts)}.")
-    return f"Trainings that learned within {EPOCHS} epochs at p = 0. {' '.join(sentences)}"
+    return (
+        f"Trainings that learned within {EPOCHS} epochs at p = 0. {' '.join(sentences)}"
+        f"{_of_the_scale(rows)}"
+    )
+
+
+def _of_the_scale(rows: Iterable[tuple[Protocol, Sequence[Record]]]) -> str:
+    """Whether the scale alone tells what learns without BatchNorm, at the same several rates."""
+    alike = [preset(name) for name in WITHOUT_BATCH_NORM]  # but for scale, rate and epochs
+    rates: dict[str, set[float]] = {}
+    learned: dict[str, list[bool]] = {}
+    for protocol, found in rows:
+        if protocol in alike:
+            rates.setdefault(protocol.scale, set()).add(protocol.learning_rates[0])
+            its = learned.setdefault(protocol.scale, [])
+            its += [accuracy_after(record) > LEARNED for record in found]
+    divided = learned.pop("mean", [])
+    same = len(rates) > 1 and all(its == rates.get("mean") for its in rates.values())
+    if not same or len(rates["mean"]) < 2 or any(divided) or not all(map(all, learned.values())):
+        return ""
+    return (
+        f" Without BatchNorm it is the scale 1/Σ that keeps the network from learning within "
+        f"{EPOCHS} epochs: at the same rates it learns with every other scale."
+    )
 
 
 def figure() -> str:

@@ -60,10 +60,12 @@ def steps_in_words(measured: Measured) -> str:
         else f"{len(above)} of these {len(sparse)} networks take{'s' * (len(above) == 1)} more "
         "than the"
     )
+    unsure = clearly < len(above)
     return (
         f"With SparseConv2d a whole training step takes {low:.2f} to {high:.2f} times that of the "
         f"same network with nn.Conv2d; {told} {GOAL:g} times that were the goal, {clearly} of them "
-        f"in nine of ten rounds. {_where(measured)}"
+        f"in nine of ten rounds{'; of the others rounds differ too much to tell' * unsure}. "
+        f"{_where(measured)}"
     )
 
 
@@ -71,8 +73,9 @@ def _where(measured: Measured) -> str:
     threads = measured["threads"]
     return (
         f"({measured['device']}, {threads} thread{'s' * (threads != 1)}, torch "
-        f"{measured['versions']['torch']}, medians of {measured['rounds']} rounds in one process; "
-        "in brackets their 10th and 90th percentile.)"
+        f"{measured['versions']['torch']}, medians of {measured['rounds']} rounds in one process, "
+        "of ratios within a round, which need not give the ratio of two medians; in brackets "
+        "their 10th and 90th percentile.)"
     )
 
 

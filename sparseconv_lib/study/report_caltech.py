@@ -413,9 +413,10 @@ def trained_for_the_matrix() -> str:
     )
     counts = {len(seeds) for its in by.values() for seeds in its.values()}
     return (
-        "The same training was run anew for the chapter on invariance, which tests its networks at "
-        f"other sparsities, too. There they recognise, in per cent, where they were trained, "
-        f"{told} ({with_intervals('± one standard deviation', counts)}; {devices(found)})."
+        "The chapter on invariance has trainings of its own, made in the same way and tested at "
+        "other sparsities, too. Where they were trained, its networks recognise, in per cent, "
+        f"{told} ({with_intervals('± one standard deviation', counts)}; "
+        f"{devices(found)})."
     )
 
 

@@ -201,8 +201,7 @@ def settings_in_short(found: Measured) -> str:
             if judged
             else (0, 0)
         )
-        many = cautiously if cautiously != possible else "as many"
-        also = f" ({many} by the cautious rule)"
+        also = f" ({cautiously} by wider intervals)" if cautiously != possible else ""
         told.append(f"{possible} of {len(judged)}{also}{' could have made' * (not told)} {name}")
     if not judged:
         return "No setting has been judged yet."

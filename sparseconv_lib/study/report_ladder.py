@@ -11,7 +11,6 @@ from sparseconv_lib.study import figures, ladder, records, wording
 from sparseconv_lib.study.ladder import FAULTS, Rung
 from sparseconv_lib.study.protocol import preset
 from sparseconv_lib.study.report import (
-    NO_BREAK,
     as_html,
     devices,
     mark,
@@ -100,7 +99,7 @@ def _accuracy(base: str, rung: Rung) -> str:
     if not seeds:
         return NOT_RUN
     found = records.load("resnet18", ladder.trained_as(base, rung))
-    return spread(summarise(seeds.values())).replace(" ", NO_BREAK) + mark(found)
+    return spread(summarise(seeds.values())) + mark(found)
 
 
 def _where(base: str) -> str:

@@ -117,7 +117,7 @@ def _all() -> list[Record]:
 
 
 def choice_of_test_images() -> str:
-    """How far another choice of test images could move an accuracy, which no seed shows."""
+    """How far the choice of test images may have moved an accuracy, which no seed shows."""
     told = []
     for experiment, of in (("mnist", "digits"), ("caltech", "photographs")):
         found = [
@@ -130,14 +130,14 @@ def choice_of_test_images() -> str:
             images = found[0].content["images"]["test"]
             half = stats.norm.isf(0.025) * math.sqrt(accuracy * (1 - accuracy) / images)
             told.append(
-                f"an accuracy of {report.percent(accuracy)} on {images:,} {of} by "
+                f"one of {report.percent(accuracy)} on {images:,} {of} by "
                 f"±{100 * half:.1f}{report.NO_BREAK}points"
             )
     if not told:
         return "No network has been trained for this yet."
     return (
-        f"Another choice of as many test images would, in 95 % of cases, move {' and '.join(told)} "
-        f"({NETWORK} at p = {SPARSITY:g})."
+        f"The choice of test images alone leaves an accuracy uncertain: {' and '.join(told)} (in "
+        f"95 % of cases; {NETWORK} at p = {SPARSITY:g})."
     )
 
 

@@ -346,7 +346,7 @@ def sparse_table(base: str) -> str:
             seeds = cells.get((network, p, p), {})
             its = [r for r in found if (r.key.network, r.key.sparsity) == (network, p)]
             row[network] = spread(summarise(seeds.values())) + mark(its) if seeds else "not run"
-        rows.append({name: told.replace(" ", NO_BREAK) for name, told in row.items()})
+        rows.append(row)
     return as_html(
         pandas.DataFrame(rows),
         f"Test accuracy of ResNet18, trained and tested at p. {reduced_in_words(base)} "
@@ -428,7 +428,7 @@ def difference_table(base: str) -> str:
     )
 
 
-SAME = "the same training, loss by loss"
+SAME = "no difference in any loss"
 
 
 def _trained_alike(protocol: str, a: str, b: str, p: float) -> bool:

@@ -100,8 +100,9 @@ def finding() -> str:
     planned = f" of {grid.seeds} planned" if min(n) < grid.seeds else ""
     told = ", ".join(f"{network} {wording.points(gap)}" for network, gap in gaps.items())
     return (
-        "Trained as the source's text has it (two epochs, one learning rate for all, batches of "
-        f"{preset(protocol).batch_size}, chosen because they come near its Table 3) on digits, "
+        "Trained as the source's text has it (two epochs; from its code one learning rate for all "
+        f"and batches of {preset(protocol).batch_size}, chosen because they come near its Table 3) "
+        "on digits, "
         f"with {100 * P:g} % of the pixels missing in training and test alike, the differences "
         f"from ConvNet are, in points: {told} ({wording.with_intervals(wording.UNCORRECTED, n)}"
         f"{planned}; {report.devices(found)})."

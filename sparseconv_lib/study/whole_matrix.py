@@ -30,15 +30,16 @@ from sparseconv_lib.study.transfer import RUNNING, averaged, measured, shared_di
 from sparseconv_lib.study.wording import HALF, percents, points
 
 LOW = TWO_SPARSITIES[0]
+WHERE_TRAINED = "with as many"
 # Tested how, beside training: does a pair (trained at, tested at) belong?
 PARTS: dict[str, Callable[[float, float], bool]] = {
     "with more pixels than in training": lambda p, q: q < p,
     "with fewer": lambda p, q: q > p,
     f"with either, trained at p = {LOW:g} or below": lambda p, q: p != q and p <= LOW,
     "with either, trained above": lambda p, q: p != q and p > LOW,
-    "with as many": lambda p, q: p == q,
+    WHERE_TRAINED: lambda p, q: p == q,
 }
-IN_SHORT = ("with more pixels than in training", "with fewer", "with as many")
+IN_SHORT = ("with more pixels than in training", "with fewer", WHERE_TRAINED)
 
 
 @dataclass(frozen=True)
