@@ -252,6 +252,13 @@ EXPERIMENTS: dict[str, Experiment] = {
             # What "decisions are easier than values" asks of ConvNet, and the layer beside it.
             Grid(("digits",), PAPERS_NETWORKS, (0.0, *TWO_SPARSITIES), seeds=5, apart=True),
             Grid(("elevation, scaling=unit",), PAPERS_NETWORKS, (PAPERS_SPARSITY,), seeds=5),
+            # Is it more than one constant, which a plain convolution can be given?
+            Grid(
+                ("elevation, rescale=true", "depth_reduced, rescale=true"),
+                NETWORKS[:1],
+                (PAPERS_SPARSITY,),
+                seeds=5,
+            ),
         ),
     ),
     # The rest of the matrix, and what else could explain it.
