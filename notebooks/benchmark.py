@@ -22,12 +22,7 @@ import os
 
 from IPython.display import HTML, display
 
-from sparseconv_lib.study import (
-    benchmark,
-    report,
-    report_benchmark,
-    scaling,
-)
+from sparseconv_lib.study import benchmark, report, report_benchmark
 from sparseconv_lib.study.protocol import (
     ParameterError,
     check_parameter_names,
@@ -160,9 +155,8 @@ tables(report_benchmark.feeding_table)
 # ## More machines
 #
 # `sparseconv sweep ... --scheduler tcp://host:8786` runs the same grid on a
-# dask cluster. What that gains ends at the longest page, because a page is one
-# job.
+# dask cluster. What that gains ends at the longest page, because a page, one
+# executed notebook, is one job.
 
 # %% tags=["hide-input"]
-for device in scaling.devices():
-    display(HTML(report_benchmark.scaling_table(device)))
+display(HTML(report_benchmark.scaling_table()))

@@ -293,7 +293,7 @@ display(HTML(report.paragraph(report_caltech.provenance_in_words())))
 # ## Does training still work?
 #
 # Each network is trained for a few seeded steps on generated images. The
-# regression tests compare these digits with the committed ones.
+# regression tests compare these numbers with the committed ones.
 
 # %% tags=["hide-input", "chapter", "probe"]
 print(report.probe_report(protocol, "caltech101"))

@@ -117,6 +117,7 @@ for sentence in (
     invariance_in_words.photographs_reestimated(),
     invariance_in_words.conditions(),
     *depth_in_words.controls(),
+    depth_in_words.one_constant_in_words(),
     depth_in_words.conditions(),
 ):
     display(HTML(report.paragraph(sentence)))
@@ -156,7 +157,7 @@ for sentence in (
 #   shows, bit for bit, that no rule for masks changes anything there. What
 #   failed was a network whose residual blocks were never trained, so that its
 #   fall is no evidence about sparse convolutions. What they do cost a network
-#   that is trained, the same chapter measures.
+#   that is trained is that chapter's next question.
 
 # %% tags=["remove-input"]
 display(HTML(report.paragraph(depth_in_words.skill_in_words())))

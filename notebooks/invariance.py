@@ -324,7 +324,7 @@ if training:
 # ## Does training still work?
 #
 # Each network is trained for a few seeded steps on generated images. The
-# regression tests compare these digits with the committed ones.
+# regression tests compare these numbers with the committed ones.
 
 # %% tags=["hide-input", "chapter", "probe"]
 print(report.probe_report(protocol, "invariance"))

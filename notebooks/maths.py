@@ -315,14 +315,16 @@ display(HTML(figures.as_html(
 # **So where could it help?** At one sparsity, $(1 - p) k^2$ is a constant, and
 # a BatchNorm behind the convolution divides a constant out again (below). A
 # network that is trained and tested at the same $p$ gains nothing from a mean
-# that is right. What is left is the noise: less of it where $\bar z$ is large
-# beside $s$, as under a blurring kernel, and more where the weighted pixels
-# cancel, as under an edge detector. (That the chart's ratio falls below 1 there
-# comes from empty windows, which count for the plain convolution alone; on the
-# same windows it does not, as the last lines below say.) The count itself
-# fluctuates around $(1-p)k^2$ by the relative size $\sqrt{p / ((1 - p) k^2)}$.
-# The case that the division is made for is another one: to train at one
-# sparsity and to test at another. The source did not try that.
+# that is right. What it gains or loses there must come from what differs
+# between windows of one image: their counts, which fluctuate around $(1-p)k^2$
+# by the relative size $\sqrt{p / ((1 - p) k^2)}$, the empty ones, and the
+# borders. The noise is less where $\bar z$ is large beside $s$, as under a
+# blurring kernel, and more where the weighted pixels cancel, as under an edge
+# detector. (That the chart's ratio falls below 1 there comes from empty
+# windows, which count for the plain convolution alone; in windows with an
+# observed pixel Eq. 1 has more noise, as the last lines below say.) The case
+# that the division is made for is another one: to train at one sparsity and to
+# test at another. The source did not try that.
 
 
 # %%
@@ -343,7 +345,8 @@ for p in (0.5, 0.8, 0.95):
     of_plain = moments(cancels[some] / left, weights)
     of_sparse = moments(cancels[some] / counts[some], weights)
     ratio = (of_sparse[1] / of_plain[1]) ** 0.5
-    print(f"p = {p}: {left:.1f} pixels a window with any, noise {ratio:.2f}")
+    seen = f"p = {p}, windows with any: {left:.1f} of 9 observed"
+    print(f"{seen}, noise of Eq. 1 over plain {ratio:.2f}")
 
 # %% [markdown]
 # ## The scale 1/k²

@@ -149,7 +149,7 @@ same = sum(torch.equal(first_output, y) for y in outputs.values())
 print(f"{same} of {len(outputs)} rules give the same output, bit for bit")
 
 # %% [markdown] tags=["chapter"]
-# ## What it was: most of the network never trained
+# ## What is proven: most of the network was never trained
 #
 # The source's sparse network keeps its eight residual blocks in a plain Python
 # list. PyTorch finds the parts of a network by looking through its attributes,
@@ -189,7 +189,8 @@ print("one step moves:", ", ".join(sorted(moved)))
 
 # %% [markdown] tags=["chapter"]
 # What trains is the first convolution with its BatchNorm and the last linear
-# layer; the eight blocks between them keep their random first weights.
+# layer; the eight blocks between them keep their random first weights. How much
+# of the fall that makes is for trainings to tell: the ladder below.
 #
 # ## And with all of it mended?
 #
@@ -290,10 +291,10 @@ display(HTML(report_resnet.mask_table((0.3, 0.5, 0.8, 0.95, 0.99))))
 # up to p = 0.8, whatever the rule. There the source's explanation is void, for
 # no block sees a mask with holes to speak of. Only p = 0.95 is left to ask what
 # one mask used twice costs, and there the rule changes what the stem hands on,
-# too, so that the difference is that of the rule as a whole. Of the rules for
-# the residual sum, union gives the mask of the convolutions and intersection
-# that of the skip, because what the skip has observed lies inside what the
-# windows have.
+# too, so that the difference is that of the rule as a whole. At the sum of a
+# block two masks meet, that of its convolutions and that of its skip. Their
+# union is the mask of the convolutions and their intersection that of the skip,
+# because what the skip has observed lies inside what the windows have.
 
 # %% tags=["hide-input", "chapter"]
 for base in ladder.BASES:
@@ -379,7 +380,7 @@ display(HTML(report_resnet.coverage_table()))
 # ## Does training still work?
 #
 # Each network is trained for a few seeded steps on generated images. The
-# regression tests compare these digits with the committed ones.
+# regression tests compare these numbers with the committed ones.
 
 # %% tags=["hide-input", "chapter", "probe"]
 print(report.probe_report(protocol, "resnet18"))

@@ -8,18 +8,28 @@ report shows, is imported by name.
 """
 
 from sparseconv_lib.layers import SparseConv2d, max_pool_mask, sparse_conv2d
-from sparseconv_lib.masks import observe, observed
-from sparseconv_lib.networks import NETWORKS, TABLE_1, TABLE_2, ClassificationNet, CompletionNet
+from sparseconv_lib.masks import FIELDS, bernoulli_field, observe, observed
+from sparseconv_lib.networks import (
+    NETWORKS,
+    TABLE_1,
+    TABLE_2,
+    Architecture,
+    ClassificationNet,
+    CompletionNet,
+)
 from sparseconv_lib.resnet import ResNet18
 
 __all__ = [
+    "FIELDS",
     "NETWORKS",
     "TABLE_1",
     "TABLE_2",
+    "Architecture",
     "ClassificationNet",
     "CompletionNet",
     "ResNet18",
     "SparseConv2d",
+    "bernoulli_field",
     "max_pool_mask",
     "observe",
     "observed",

@@ -29,7 +29,7 @@ _FLOATS = {
 }
 
 
-def _check_option(name: str, value: str, allowed: tuple[str, ...]) -> None:
+def check_option(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, allowed))}")
 
@@ -57,6 +57,8 @@ def sparse_conv2d(
 ) -> tuple[Tensor, Tensor]:
     """Eq. 1, with the arguments of `torch.nn.functional.conv2d` in their order.
 
+    Without the paper's epsilon in the denominator: an empty window gives the bias.
+
     Args:
         x: (N, C_in, H, W). What missing pixels hold, NaN and infinity included, has no effect.
         mask: (N, 1, H, W), 1 where observed, 0 where missing; any dtype. Values are not checked:
@@ -76,16 +78,26 @@ def sparse_conv2d(
         before the division, so in float16 it overflows where that of a convolution would.
 
     Raises:
-        ValueError: for x of another dtype than float16, bfloat16, float32 or float64, a mask or
-            bias of another shape, an unknown option, or "keep" where the size changes.
+        TypeError: for a mask that is no tensor.
+        ValueError: for x of another shape or of another dtype than float16, bfloat16, float32 or
+            float64, a mask or bias of another shape, an unknown option, or "keep" where the size
+            changes.
     """
-    _check_option("scale", scale, get_args(Scale))
-    _check_option("mask_update", mask_update, get_args(MaskUpdate))
+    check_option("scale", scale, get_args(Scale))
+    check_option("mask_update", mask_update, get_args(MaskUpdate))
     if x.dim() != 4:
-        raise ValueError(f"x has shape {tuple(x.shape)}; it must be (N, C, H, W)")
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}; it must be (N, C, H, W): of one image give x[None] and "
+            "mask[None]"
+        )
     if x.dtype not in _FLOATS:
         allowed = ", ".join(map(str, _FLOATS))
         raise ValueError(f"x is {x.dtype}; convert it into one of {allowed}")
+    if not isinstance(mask, Tensor):
+        raise TypeError(
+            f"mask is a {type(mask).__name__}; it must be a tensor of shape (N, 1, H, W): where no "
+            "pixel is missing, ones"
+        )
     if mask.shape != (x.shape[0], 1, *x.shape[2:]):
         raise ValueError(
             f"mask has shape {tuple(mask.shape)}; for x of shape {tuple(x.shape)} it must be "
@@ -130,7 +142,7 @@ def _masked(x: Tensor, observed: Tensor) -> Tensor:
     """x where observed, else 0; a product would let NaN and infinity through."""
     traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
     if x.device.type == "cpu" and not traced:
-        return _Masked.apply(x, _bits(observed, x))
+        return _Masked.apply(x.resolve_neg(), _bits(observed, x))  # a lazy minus has no bits yet
     return x.where(observed, 0)  # which a compiler fuses with its neighbours
 
 
@@ -190,7 +202,7 @@ def count_observed(
     observed: bool (N, 1, H, W). Returns (N, 1, H', W'), of whole numbers in some dtype.
     """
     if observed.device.type != "cpu":  # one kernel to launch
-        ones = torch.ones(1, 1, *kernel_size, device=observed.device)
+        ones = torch.ones(1, 1, *kernel_size, dtype=torch.float32, device=observed.device)
         # Rounded, since a convolution by Fourier transform leaves traces.
         return F.conv2d(observed.float(), ones, None, stride, padding, dilation).round_()
     # A convolution from one channel to one keeps a CPU's vector units idle; sums of bytes do not.
@@ -282,8 +294,8 @@ class SparseConv2d(nn.Conv2d):
                 f"padding_mode is {padding_mode!r}; SparseConv2d knows only 'zeros', which pads "
                 "with missing pixels: pad the image and its mask yourself for another mode"
             )
-        _check_option("scale", scale, get_args(Scale))
-        _check_option("mask_update", mask_update, get_args(MaskUpdate))
+        check_option("scale", scale, get_args(Scale))
+        check_option("mask_update", mask_update, get_args(MaskUpdate))
         super().__init__(
             in_channels,
             out_channels,
@@ -328,16 +340,19 @@ def max_pool_mask(
     """The mask beside a max pooling of the image: 1 where the window holds an observed pixel.
 
     mask (N, 1, H, W) of 0s and 1s, any dtype -> (N, 1, H', W') in the same dtype; the arguments
-    are the first of `torch.nn.functional.max_pool2d`.
+    are the first of `torch.nn.functional.max_pool2d`, whose dilation and ceil_mode it has not.
 
-    Raises ValueError for a mask of another shape, and where no window fits.
+    Raises ValueError for a mask of another shape, for a kernel, stride or padding that
+    `max_pool2d` would not take, and where no window fits.
     """
     if mask.dim() != 4 or mask.shape[1] != 1:
         raise ValueError(f"mask has shape {tuple(mask.shape)}; it must be (N, 1, H, W)")
+    step = kernel_size if stride is None else stride
     for i in (0, 1):
         if _at(kernel_size, i) < 1:
             raise ValueError(f"kernel_size is {kernel_size}; it must be at least 1")
+        if _at(step, i) < 1:
+            raise ValueError(f"stride is {stride}; it must be at least 1")
         if not 0 <= 2 * _at(padding, i) <= _at(kernel_size, i):
             raise ValueError(f"padding is {padding}; it must be at most half of {kernel_size}")
-    step = kernel_size if stride is None else stride
     return _over_windows(torch.maximum, mask, kernel_size, step, padding)

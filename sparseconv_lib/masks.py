@@ -74,10 +74,13 @@ def observed(field: Tensor, sparsity: float) -> Tensor:
 def observe(x: Tensor, mask: Tensor, fill: float = 0.0) -> Tensor:
     """x where the mask is 1, `fill` where it is 0; what x held there (NaN too) has no effect.
 
-    x is (N, C, H, W), mask (N, 1, H, W) of 0s and 1s, or both are without N. Returns x's shape.
+    x is (N, C, H, W), mask (N, 1, H, W) of 0s and 1s, or both are without N. Returns x's shape, in
+    x's dtype if that can hold `fill`: whole numbers become floats unless `fill` is an int.
 
-    Raises ValueError for a mask of another shape, which would be broadcast in silence.
+    Raises ValueError for x or a mask of another shape, which would be broadcast in silence.
     """
+    if x.dim() < 3:
+        raise ValueError(f"x has shape {tuple(x.shape)}; it must be (N, C, H, W) or (C, H, W)")
     if mask.shape != (*x.shape[:-3], 1, *x.shape[-2:]):
         raise ValueError(
             f"mask has shape {tuple(mask.shape)}; for x of shape {tuple(x.shape)} it must be "

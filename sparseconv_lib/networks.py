@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparseconv_lib.layers import Scale, SparseConv2d, max_pool_mask
+from sparseconv_lib.layers import Scale, SparseConv2d, check_option, max_pool_mask
 
 BlockOrder = Literal["text", "code"]
 
@@ -30,12 +30,19 @@ class Architecture:
     in_channels, size: of the square input image. convolutions: (kernel size, output channels) of
     each 'same' convolution, every one followed by a 2x2 max pooling of stride 2. linear: outputs
     of each fully connected layer, the last one the number of classes.
+
+    Raises ValueError for an even kernel, whose padding could not be the same on all sides.
     """
 
     in_channels: int
     size: int
     convolutions: tuple[tuple[int, int], ...]
     linear: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for kernel_size, _ in self.convolutions:
+            if kernel_size % 2 == 0:
+                raise ValueError(f"a kernel is {kernel_size} pixels wide; give an odd number")
 
 
 TABLE_1 = Architecture(1, 28, ((5, 6), (5, 16)), (120, 84, 10))
@@ -57,6 +64,9 @@ class ClassificationNet(nn.Module):
             "code" is convolution, ReLU, max pooling, BatchNorm (the source's notebooks).
         batch_norm: False leaves BatchNorm out.
         scale: of the sparse convolutions; see `sparse_conv2d`.
+
+    Raises ValueError for an unknown name or option, and in `forward` for images of another size
+    than the architecture's.
     """
 
     def __init__(
@@ -72,6 +82,8 @@ class ClassificationNet(nn.Module):
         _check_name(name)
         if block_order not in get_args(BlockOrder):
             raise ValueError(f"block_order is {block_order!r}; choose 'text' or 'code'")
+        check_option("scale", scale, get_args(Scale))
+        self.size = (architecture.size, architecture.size)
         self.mask_as_channel = name == "ConvNet+mask"
         self.sparse = name.startswith("SparseConvNet")
         self.block_order = block_order
@@ -88,6 +100,11 @@ class ClassificationNet(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x (N, C, H, W), mask (N, 1, H, W) of 0s and 1s -> logits (N, classes)."""
+        if x.shape[2:] != self.size:
+            raise ValueError(
+                f"x has shape {tuple(x.shape)}; the network's images are {self.size[0]} pixels a "
+                "side: scale yours, or build it with another Architecture"
+            )
         if self.mask_as_channel:
             x = torch.cat([x, mask.to(x.dtype)], dim=1)
         last = len(self.convolutions) - 1
@@ -118,11 +135,14 @@ class CompletionNet(nn.Module):
     Args:
         name: one of `NETWORKS`.
         scale: of the sparse convolutions; see `sparse_conv2d`.
+
+    Raises ValueError for an unknown name or option.
     """
 
     def __init__(self, name: str, *, scale: Scale = "mean") -> None:
         super().__init__()
         _check_name(name)
+        check_option("scale", scale, get_args(Scale))
         self.mask_as_channel = name == "ConvNet+mask"
         self.sparse = name.startswith("SparseConvNet")
         self.convolutions = nn.ModuleList()
@@ -153,7 +173,7 @@ def _convolution(
     name: str, channels: int, out_channels: int, kernel_size: int, scale: Scale
 ) -> nn.Module:
     """The convolution of a network of that name."""
-    padding = kernel_size // 2  # 'same', for the odd kernels of the tables
+    padding = kernel_size // 2  # 'same', for odd kernels
     if not name.startswith("SparseConvNet"):
         return nn.Conv2d(channels, out_channels, kernel_size, padding=padding)
     return SparseConv2d(

@@ -25,7 +25,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparseconv_lib.layers import MaskUpdate, Scale, SparseConv2d, max_pool_mask
+from sparseconv_lib.layers import (
+    MaskUpdate,
+    Scale,
+    SparseConv2d,
+    check_option,
+    max_pool_mask,
+)
 from sparseconv_lib.networks import NETWORKS
 
 Skip = Literal["strided", "pooled"]
@@ -37,14 +43,9 @@ STAGES = (64, 128, 256, 512)  # channels of the four stages, two blocks each
 SHRINKS = 32  # a side of the image over that of the last map
 
 
-def _check(name: str, value: str, of: object) -> None:
-    if value not in get_args(of):
-        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(get_args(of))}")
-
-
 def combine_masks(main: Tensor, skip: Tensor, rule: MaskAtSum) -> Tensor:
     """The mask of a residual sum, from its two branches' masks, both (N, 1, H, W) of 0s and 1s."""
-    _check("mask_at_sum", rule, MaskAtSum)
+    check_option("mask_at_sum", rule, get_args(MaskAtSum))
     if rule == "union":
         return torch.maximum(main, skip)
     if rule == "intersection":
@@ -195,11 +196,14 @@ class ResNet18(nn.Module):
         if name not in NETWORKS:
             raise ValueError(f"network is {name!r}; choose one of {', '.join(NETWORKS)}")
         kept = name.endswith("-kept")
-        at_stride: MaskAtStride = mask_at_stride or ("pool" if kept else "window")
-        _check("skip", skip, Skip)
-        _check("mask_at_stride", at_stride, MaskAtStride)
-        _check("mask_at_pooling", mask_at_pooling, MaskAtPooling)
-        _check("mask_at_sum", mask_at_sum, MaskAtSum)
+        at_stride = mask_at_stride
+        if at_stride is None:
+            at_stride = "pool" if kept else "window"
+        check_option("scale", scale, get_args(Scale))
+        check_option("skip", skip, get_args(Skip))
+        check_option("mask_at_stride", at_stride, get_args(MaskAtStride))
+        check_option("mask_at_pooling", mask_at_pooling, get_args(MaskAtPooling))
+        check_option("mask_at_sum", mask_at_sum, get_args(MaskAtSum))
         self.mask_as_channel = name == "ConvNet+mask"
         self.sparse = name.startswith("SparseConvNet")
         self.mask_at_pooling: MaskAtPooling = mask_at_pooling

@@ -119,8 +119,9 @@ def test_errors_with_more_pixels_are_multiples_seed_by_seed(monkeypatch):
     half = 0.5 / math.sqrt(2) * math.sqrt(2) * t.ppf(0.975, 1)  # both have a half on either side
     assert numbers.plain(depth_in_words.kept_in_short()) == (
         "On synthetic frames of depth along one camera path, networks were trained to give every "
-        f"pixel from 5 % of the pixels. With 70 % instead, SparseConvNet errs 1.50 ± {half:.2f} "
-        f"times as much, ConvNet 3.50 ± {half:.2f}. (± half of the 95 % interval, n = 2.)"
+        "pixel from 5 % of the pixels. Tested with 70 % instead, SparseConvNet errs 1.50 ± "
+        f"{half:.2f} times as much, ConvNet 3.50 ± {half:.2f}. "
+        "(± half of the 95 % interval, n = 2.)"
     )
     monkeypatch.setattr(depth_in_words, "measured", lambda protocol: {})
     assert "not been run" in depth_in_words.kept_in_short()

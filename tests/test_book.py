@@ -188,6 +188,7 @@ def test_search_index_holds_every_page(html, content_pages):
 
 
 def test_the_ledger_has_every_claim(content_pages):
+    from sparseconv_lib.study import ledger
     from sparseconv_lib.study.claims import load
 
     claims = load().claims
@@ -195,6 +196,8 @@ def test_the_ledger_has_every_claim(content_pages):
     assert len(table.tbody.find_all("tr")) == len(claims)
     ids = {e["id"] for e in content_pages["book/claims.html"].find_all("section", id=True)}
     assert {f"claim-{claim.id}" for claim in claims} <= ids
+    told = content_pages["book/claims.html"].get_text().count("Trained on")
+    assert 0 < told == sum(bool(ledger.devices(row)) for row in ledger.rows())
 
 
 def test_the_deviations_have_every_row(content_pages):

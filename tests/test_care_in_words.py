@@ -93,4 +93,11 @@ def test_what_more_patience_gives_is_paired_with_the_usual_trainings(recorded):
     ended = classified(PLAIN, 0.8, 0, PATIENT, candidates=[tried | {"epochs": most}])
     recorded(*usual, ended, *longer[1:])
     told = told_plainly(care_in_words.patience())
-    assert f"for 12 to {most} epochs (1 of 6 ended by the limit of {most}): " in told
+    assert f"for 12 to {most} epochs: " in told  # long after its patience of 5 had run out
+    for best, cut in ((most - 6, False), (most - 5, True)):  # from 0: five epochs on, or four
+        tried["best_epoch"] = best
+        ended = classified(PLAIN, 0.8, 0, PATIENT, candidates=[tried | {"epochs": most}])
+        recorded(*usual, ended, *longer[1:])
+        assert ("cut off" in care_in_words.patience()) is cut
+    told = told_plainly(care_in_words.patience())
+    assert f"for 12 to {most} epochs (1 of 6 cut off by the limit of {most}): " in told

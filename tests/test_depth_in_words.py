@@ -4,10 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from invented import PLAIN, SPARSE, reconstructed
 from test_invariance_in_words import told_plainly
 
-from sparseconv_lib.study import depth_in_words
+from sparseconv_lib.study import depth_in_words, report_depth
 from sparseconv_lib.study.statistics import summarise
 
 TRAINED = "networks were trained to give every pixel from 5 % of the pixels."
@@ -26,11 +27,11 @@ def test_what_a_network_errs_with_more_pixels_is_told_as_a_factor():
     }
     half = 4.302653 * np.std([1.0, 1.0, 1.4], ddof=1) / 3**0.5
     assert depth_in_words._moved(times) == (
-        "With 70 % instead, SparseConvNet errs 0.93 ± 0.02 times as much, ConvNet 17 ± 1 and "
-        f"ConvNet+mask 1.13 ± {half:.2f}"
+        "Tested with 70 % instead, SparseConvNet errs 0.93 ± 0.02 times as much, ConvNet 17 ± 1 "
+        f"and ConvNet+mask 1.13 ± {half:.2f}"
     )
     assert depth_in_words._moved({"ConvNet": ratio(1.0)}) == (
-        "With 70 % instead, ConvNet errs 1 times as much"
+        "Tested with 70 % instead, ConvNet errs 1 times as much"
     )
 
 
@@ -77,10 +78,10 @@ def test_the_control_says_what_it_shows(recorded):
     ratios = [(40 + seed) / (105 + seed) for seed in range(3)]
     half = 4.303 * np.std(ratios, ddof=1) / 3**0.5
     assert told_now() == (
-        f"On a map of elevations, {TRAINED} With 70 % instead, SparseConvNet errs 1.00 ± 0.00 "
-        f"times as much, ConvNet {np.mean(ratios):.2f} ± {half:.2f}: SparseConvNet is shown to "
-        "keep its error to within a factor of 1.25, and ConvNet not to, so that a gross fault of "
-        "the layer’s code is unlikely. Its error goes from 30.1 to 30.1 m, that of the nearest "
+        f"On a map of elevations, {TRAINED} Tested with 70 % instead, SparseConvNet errs 1.00 ± "
+        f"0.00 times as much, ConvNet {np.mean(ratios):.2f} ± {half:.2f}: SparseConvNet is shown "
+        "to keep its error to within a factor of 1.25, and ConvNet not to, so that a gross fault "
+        "of the layer’s code is unlikely. Its error goes from 30.1 to 30.1 m, that of the nearest "
         "pixel from 5.10 to 5.10 m. Beside the nearest observed pixel SparseConvNet is shown to "
         "err more with 5 % or more observed; over the missing pixels alone, the same. (± half of "
         f"the 95 % interval, n = 3; {DEVICE}"
@@ -195,7 +196,53 @@ def test_seeds_that_come_one_by_one_are_compared_as_far_as_they_go(recorded):
     assert depth_in_words.against_interpolation("elevation") == "Elevations: not run yet."
 
 
+def test_whether_one_constant_does_is_what_its_interval_says(recorded):
+    def told_now():
+        return told_plainly(depth_in_words.one_constant_in_words())
+
+    lacking = "ConvNet with its input divided by the share observed: not run by two seeds yet."
+    assert told_now() == lacking and "Not run" in report_depth.rescaled_table()
+    others = (*flat(SPARSE, 30.0), *steep(PLAIN))
+    recorded(*others)
+    assert "divided" not in depth_in_words.control_in_short()
+    name = "elevation, rescale=true"
+    recorded(*others, reconstructed(PLAIN, 0.95, 0, name))
+    assert told_now() == lacking
+    # With 5 % observed 105 + seed metres, with 70 % 40 + seed; t(2, 97.5 %) is 4.303.
+    ratios = [(40 + seed) / (105 + seed) for seed in range(3)]
+    loses = f"{np.mean(ratios):.2f} ± {4.303 * np.std(ratios, ddof=1) / 3**0.5:.2f}"
+    for errors, its, keeps, at_30, added in (
+        ([60.0, 60.1, 60.2], "1.00 ± 0.00", "shown to keep", "60.1 ± 0.1", "−46 ± 2"),
+        (None, loses, "shown not to keep", "41.0 ± 1.0", "+0 ± 0"),
+        ([20.0, 50.0, 80.0], "1.00 ± 0.00", "shown to keep", "50.0 ± 30.0", None),
+    ):
+        scaled = [reconstructed(PLAIN, 0.95, seed, name) for seed in range(3)]
+        for record, error in zip(scaled, errors or (), strict=False):
+            record.content["error"] = dict.fromkeys(record.content["error"], error)
+        recorded(*others, *scaled)
+        told = told_now()
+        assert (
+            f"With 70 % instead of 5 % it errs, on elevations, {its} times as much (undivided "
+            f"{loses}, SparseConvNet 1.00 ± 0.00). It is {keeps} its error to within a factor of "
+            "1.25 on elevations. With 5 %, where it was trained, the division adds "
+        ) in told
+        assert added is None or f" adds {added} m to its error." in told
+        assert told.endswith(f" (± half of the 95 % interval, n = 3; {DEVICE}")
+        short = told_plainly(depth_in_words.control_in_short())
+        assert f" ConvNet with its input divided by the share observed errs {its} times" in short
+        rows = BeautifulSoup(report_depth.rescaled_table(), "html.parser").tbody.find_all("tr")
+        found = [[cell.text.replace("\u00a0", " ") for cell in row.find_all("td")] for row in rows]
+        methods = [PLAIN, "ConvNet, input / share observed", SPARSE, "nearest"]
+        assert [row[1] for row in found] == methods
+        assert [row[2] for row in found] == ["3 †", "3 †", "3 †", "0"]
+        assert found[0][8] == "41.0 ± 1.0" and found[1][8] == at_30
+    scaled[0].content["error"] = scaled[0].content["error"] | {"0.3": 100.0}
+    recorded(*others, *scaled)
+    assert "It is shown neither to nor not to keep its error to within" in told_now()
+
+
 def test_answers_on_maps_stay_short():
+    """An answer may be quoted; that on two sets of maps with the names of three devices, too."""
     for answer in depth_in_words.FINDINGS.values():
         assert len(told_plainly(answer()).split()) <= 175
 

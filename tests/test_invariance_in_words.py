@@ -423,7 +423,7 @@ def test_the_papers_claim_is_told_with_its_bounds(recorded, monkeypatch):
     )
     falls = (
         "trained at p = 0.5, it loses more than the 2 points of the rule where it is tested with "
-        "fewer pixels, and not with more"
+        "fewer pixels, at 0.9, and not with more"
     )
     assert invariance_in_words.which_way(ledger.row_of("uhrig-invariance")) == falls
     at(0.05)  # in both directions

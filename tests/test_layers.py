@@ -9,6 +9,7 @@ import pickle
 import re
 import shutil
 
+import numpy as np
 import oracle
 import pytest
 import torch
@@ -532,8 +533,21 @@ def test_a_mask_of_another_shape_raises(shape):
 
 @pytest.mark.parametrize("shape", [(3, 5, 6), (5, 6), (1, 2, 3, 5, 6)])
 def test_images_without_their_four_dimensions_raise(shape):
-    with pytest.raises(ValueError, match=r"x has shape .* must be \(N, C, H, W\)"):
+    message = (
+        r"^x has shape .* must be \(N, C, H, W\): of one image give x\[None\] and mask\[None\]$"
+    )
+    with pytest.raises(ValueError, match=message):
         SparseConv2d(3, 2, 3)(torch.ones(shape), torch.ones(1, *shape[-2:]))
+
+
+@pytest.mark.parametrize("mask", [None, np.ones((2, 1, 5, 6)), [[1.0]]])
+def test_a_mask_that_is_no_tensor_raises(mask):
+    message = (
+        f"^mask is a {type(mask).__name__}; it must be a tensor of shape \\(N, 1, H, W\\): where "
+        "no pixel is missing, ones$"
+    )
+    with pytest.raises(TypeError, match=message):
+        SparseConv2d(3, 2, 3)(torch.ones(2, 3, 5, 6), mask)
 
 
 @pytest.mark.parametrize(
@@ -686,6 +700,35 @@ def test_counts_by_convolution_have_the_same_shape():
         assert count_observed(observed.to("meta"), *arguments).shape == expected.shape
 
 
+def test_counts_by_convolution_are_in_float32_whatever_the_default(monkeypatch):
+    """As elsewhere than on a CPU, where a convolution takes two tensors of one dtype."""
+    seen, convolution = [], F.conv2d
+
+    def observing(x, weight, *arguments):
+        seen.append((x.dtype, weight.dtype))
+        return convolution(x, weight, *arguments)
+
+    monkeypatch.setattr(F, "conv2d", observing)
+    usual = torch.get_default_dtype()
+    for dtype in (torch.float64, torch.bfloat16):
+        torch.set_default_dtype(dtype)
+        try:
+            count_observed(torch.ones(1, 1, 5, 5, dtype=torch.bool, device="meta"), (3, 3))
+        finally:
+            torch.set_default_dtype(usual)
+    assert seen == [(torch.float32, torch.float32)] * 2
+
+
+def test_an_image_with_a_lazy_minus_is_as_good():
+    z = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.complex64)
+    x, mask = z.conj().imag, (torch.arange(72).view(2, 1, 6, 6) % 3 > 0).float()
+    assert x.is_neg()
+    weight = rand(4, 3, 3, 3, dtype=torch.float32)
+    assert torch.equal(
+        sparse_conv2d(x, mask, weight)[0], sparse_conv2d(x.resolve_neg(), mask, weight)[0]
+    )
+
+
 @pytest.mark.parametrize("upstream", [1.0, -1.0, INF, -INF, NAN])
 def test_a_compiler_sees_the_same_numbers_and_gradients(upstream, monkeypatch):
     """Also where training overflows: what is missing has no gradient, not even then."""
@@ -725,3 +768,6 @@ def test_a_pooling_that_does_not_fit_is_refused():
     for kernel in (0, (0, 1), (1, -1)):
         with pytest.raises(ValueError, match="kernel_size is .*; it must be at least 1"):
             max_pool_mask(torch.ones(2, 1, 9, 9), kernel)
+    for stride in (0, -1, (1, 0), (0, 1)):
+        with pytest.raises(ValueError, match=r"^stride is .*; it must be at least 1$"):
+            max_pool_mask(torch.ones(2, 1, 9, 9), 2, stride)

@@ -3,7 +3,7 @@
 import pytest
 from invented import the_matrix
 
-from sparseconv_lib.study import claims, ledger, numbers, records
+from sparseconv_lib.study import claims, ledger, numbers, records, report
 
 REGISTER = claims.load()
 
@@ -240,6 +240,21 @@ def test_one_row_is_that_of_all_and_reads_no_more(recorded, monkeypatch):
     monkeypatch.setattr(ledger, "recorded", lambda *names: asked.append(names) or {})
     assert ledger.row_of("mnist-parity").word == ledger.NOT_RUN
     assert asked == [("mnist", "as_written")]
+
+
+def test_a_verdict_tells_the_devices_of_its_trainings(recorded):
+    assert ledger.devices(ledger.row_of("uhrig-invariance")) == ""
+    found = the_matrix(seeds=2)
+    for record in found:
+        if (record.key.network, record.key.seed) == ("SparseConvNet", 1):
+            source = record.content["provenance"]
+            record.content["provenance"] = {**source, "device": "another"}
+    recorded(*found)
+    usual = found[0].content["provenance"]["device"]
+    assert ledger.devices(ledger.row_of("uhrig-invariance")) == f"{usual}; another"
+    assert f"{usual}; another" in report.verdict_table("invariance")
+    # No training stands behind what is counted.
+    assert ledger.devices(ledger.row_of("layer-double-parameters")) == ""
 
 
 def test_all_rows_read_each_protocol_once():

@@ -181,6 +181,17 @@ def test_observe_refuses_a_mask_of_another_shape(shape):
         observe(torch.ones(2, 3, 4, 5), torch.ones(shape))
     with pytest.raises(ValueError, match=r"it must be \(1, 4, 5\)$"):
         observe(torch.ones(3, 4, 5), torch.ones(4, 5))
+    message = r"^x has shape \(4, 5\); it must be \(N, C, H, W\) or \(C, H, W\)$"
+    with pytest.raises(ValueError, match=message):
+        observe(torch.ones(4, 5), torch.ones(1, 4, 5))
+
+
+def test_observe_keeps_the_dtype_that_can_hold_the_fill():
+    mask = torch.tensor([[1, 0]]).view(1, 1, 1, 2)
+    for dtype, fill, its in ((torch.uint8, 0, torch.uint8), (torch.uint8, 0.0, torch.float32),
+                             (torch.float16, 0.5, torch.float16)):  # fmt: skip
+        y = observe(torch.ones(1, 1, 1, 2, dtype=dtype), mask, fill)
+        assert (y.dtype, y.flatten().tolist()) == (its, [1, fill])
 
 
 def test_observe_takes_one_image_alone_and_a_vmap_over_several():

@@ -10,7 +10,9 @@ from sparseconv_lib.networks import (
     NETWORKS,
     TABLE_1,
     TABLE_2,
+    Architecture,
     ClassificationNet,
+    CompletionNet,
     seed_weights,
     stream_seed,
 )
@@ -248,3 +250,16 @@ def test_unknown_options_raise():
         ClassificationNet("ConvNet", TABLE_1, block_order="paper")
     with pytest.raises(ValueError, match="scale is 'sum'; choose one of 'mean'"):
         ClassificationNet("SparseConvNet", TABLE_1, scale="sum")
+    for build in (lambda: ClassificationNet("ConvNet", TABLE_1, scale="sum"),
+                  lambda: CompletionNet("ConvNet", scale="sum")):  # fmt: skip
+        with pytest.raises(ValueError, match="scale is 'sum'; choose one of 'mean'"):
+            build()
+    with pytest.raises(ValueError, match=r"^a kernel is 4 pixels wide; give an odd number$"):
+        Architecture(1, 28, ((3, 6), (4, 6)), (10,))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (28, 29), (29, 28), (28,)])
+def test_images_of_another_size_raise(size):
+    message = r"^x has shape .*; the network's images are 28 pixels a side: scale yours, or build"
+    with pytest.raises(ValueError, match=message):
+        ClassificationNet("ConvNet", TABLE_1)(torch.ones(2, 1, *size), torch.ones(2, 1, *size))

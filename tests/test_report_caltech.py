@@ -298,8 +298,11 @@ def test_accuracy_by_class_is_counted_on_that_classes_images(recorded):
     assert found["anchor"].accuracy == {0.0: 1.0, 0.8: 0.0}
     assert (found["schooner"].train, found["schooner"].test) == (50, int(ships.sum()))
     assert sum(c.train for c in found.values()) == 6941
-    rows = cells(report_classes.lost_table("as_written"))
+    table = report_classes.lost_table("as_written")
+    rows = cells(table)
     assert len(rows) == 10 and "schooner" not in {row["class"] for row in rows}
+    assert "both networks together (90 more lose as much as the last of these); " in table
+    assert "more lose" not in report_classes.lost_table("as_written", 100)  # the ships gain
     sizes = cells(report_classes.size_table("as_written"))
     assert [
         sum(int(r["classes"]) for r in sizes if r["network"] == n) for n in SOURCE_NETWORKS

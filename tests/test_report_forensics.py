@@ -11,7 +11,14 @@ from test_captions import caption
 from test_forensics import CELLS, everything, seeds
 from test_records import a_record
 
-from sparseconv_lib.study import forensics, probe, provenance, records, report_forensics
+from sparseconv_lib.study import (
+    forensics,
+    numbers,
+    probe,
+    provenance,
+    records,
+    report_forensics,
+)
 from sparseconv_lib.study.forensics import AS_CODED, AS_WRITTEN, SETTINGS
 from sparseconv_lib.study.grid import FORENSIC_SPARSITIES
 
@@ -57,7 +64,7 @@ def test_settings_are_told_with_their_verdicts(monkeypatch):
     )
     assert (
         "rules out each of the 7 settings judged (1 more wait for seeds), by the cautious rule "
-        "too. The nearest is"
+        "too. The nearest are"
     ) in told
     nothing = report_forensics.settings_in_words({})
     assert nothing.count("no setting has been judged yet") == 2
@@ -81,16 +88,27 @@ def test_settings_are_told_with_their_verdicts(monkeypatch):
     )
     out = dataclasses.replace(one, word="ruled out", cautiously="ruled out")
     judged[0] = dataclasses.replace(out, cautiously="possible")
-    judged[1:] = [out]
+    none = tuple(dataclasses.replace(cell, source=cell.high + 1) for cell in out.cells)
+    judged[1:] = [dataclasses.replace(out, cells=none)]
+    inside = sum(cell.inside for cell in out.cells)
     assert (
         "Table 3 rules out each of the 2 settings judged (6 more wait for seeds). The cautious "
-        f"rule, of wider intervals, allows: {one.setting}. The nearest is {one.setting}: "
+        f"rule, of wider intervals, allows: {one.setting}. The nearest is {one.setting}: {inside} "
+        f"of 8 values inside; {out.farthest.network} at p = "
     ) in report_forensics.settings_in_words({})
-    judged[0] = out
+    far = out.farthest
+    moved = [dataclasses.replace(c, mean=c.mean + 0.01 * (c is far)) for c in out.cells]
+    other = dataclasses.replace(out, setting=SETTINGS[1], cells=tuple(moved))
+    judged[:] = [out, other]  # as near as each other
+    told = numbers.plain(report_forensics.settings_in_words({}))
     assert (
-        "2 settings judged (6 more wait for seeds), by the cautious rule too. The nearest is"
-        in report_forensics.settings_in_words({})
-    )
+        "2 settings judged (6 more wait for seeds), by the cautious rule too. The nearest are "
+        f"{one.setting}; {SETTINGS[1]}: {inside} of 8 values inside each; {far.network} at p = "
+        f"{far.sparsity:g} has {100 * far.source:.2f} % in the source, {100 * far.mean:.2f} % and "
+        f"{100 * far.mean + 1:.2f} % in ours, in this order."
+    ) in told
+    elsewhere = report_forensics._farthest([far, dataclasses.replace(far, sparsity=0.123)])
+    assert elsewhere.count(" % in ours") == 2 and "; ConvNet at p = 0.123 has" in elsewhere
 
 
 def test_costs_are_told_in_points_with_intervals():

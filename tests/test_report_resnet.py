@@ -84,7 +84,7 @@ def test_differences_where_pixels_are_missing_are_told_with_what_chance_gives(in
     twins = ("SparseConvNet", "SparseConvNet-kept")
     install(*(a_resnet_record(network, 0.3, accuracy=0.5) for network in twins))
     told = numbers.plain(report_resnet.sparse_in_words("reduced")).replace("\u00a0", " ")
-    assert f"{rule}: {alike}, at p = 0.3" in told
+    assert f"{rule}: {alike} at p = 0.3" in told
     assert report_resnet.difference_table("reduced").count(alike) == 1
 
 
@@ -202,7 +202,9 @@ def test_in_words_counts_the_weights():
 
 def test_parameters_of_each_part_add_up():
     for name in ("reduced", "as_coded"):
-        table = cells(report_resnet.architecture_table(preset(name, "resnet18")))
+        html = report_resnet.architecture_table(preset(name, "resnet18"))
+        assert ("in brackets those" in html) is (name == "as_coded")
+        table = cells(html)
         for network in ("ConvNet", "SparseConvNet-kept"):
             counts = [row[network].partition(" (")[0].replace(",", "") for row in table]
             assert sum(map(int, counts[:-1])) == int(counts[-1])

@@ -348,11 +348,13 @@ def test_every_network_learns_and_its_digits_are_seeded(name):
     ("options", "told"),
     [
         ({"name": "ResNet"}, "choose one of ConvNet, ConvNet"),
-        ({"skip": "none"}, "skip is 'none'; choose one of strided, pooled"),
-        ({"mask_at_sum": "both"}, "choose one of union, intersection, main, skip"),
-        ({"mask_at_stride": "any"}, "choose one of window, pool"),
-        ({"mask_at_pooling": "some"}, "choose one of any, all"),
+        ({"skip": "none"}, "skip is 'none'; choose one of 'strided', 'pooled'"),
+        ({"mask_at_sum": "both"}, "choose one of 'union', 'intersection', 'main', 'skip'"),
+        ({"mask_at_stride": "any"}, "choose one of 'window', 'pool'"),
+        ({"mask_at_stride": ""}, "mask_at_stride is ''; choose one of 'window', 'pool'"),
+        ({"mask_at_pooling": "some"}, "choose one of 'any', 'all'"),
         ({"scale": "k"}, "scale is 'k'; choose one of"),
+        ({"name": "ConvNet", "scale": "k"}, "scale is 'k'; choose one of"),
     ],
 )
 def test_wrong_options_name_the_right_ones(options, told):

@@ -119,6 +119,7 @@ class Claims(Generated):
             ("Verdict", [*verdict(row), *told(f" {row.reason} {ledger.caveats(row)}".rstrip())]),
             ("The source's number", [nodes.Text(claim.numbers)]),
             ("Ours", told(ledger.ours(row) or "–")),
+            *([("Trained on", told(where))] if (where := ledger.devices(row)) else []),
             *(
                 [("Ours, by the source’s code", told(by_code))]
                 if (by_code := ledger.by_the_code(claim))

@@ -122,10 +122,11 @@ def patience() -> str:
             over = in_a_row([f"{points(lead)} over {other}" for other, lead in ahead.items()])
             its.append(f"and SparseConvNet then has {over} at {q:g}")
             taken += ahead.values()
-        ran = [chosen(record)[1] for record in trained]
-        most = trained[0].protocol.epochs
-        cut = sum(epochs >= most for epochs in ran)
-        limit = f" ({cut} of {len(ran)} ended by the limit of {most})" if cut else ""
+        ended = [chosen(record)[1:] for record in trained]
+        ran, most = [epochs for epochs, _ in ended], trained[0].protocol.epochs
+        # Of those that reached the limit, the ones whose patience had not run out by then.
+        cut = sum(epochs >= most and epochs - best < asked for epochs, best in ended)
+        limit = f" ({cut} of {len(ran)} cut off by the limit of {most})" if cut else ""
         told.append(f"Trained at p = {p:g}, for {span(ran)} epochs{limit}: {'; '.join(its)}.")
         longer += trained
         beside += records_at("fair", [(p, p)])

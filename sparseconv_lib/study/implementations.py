@@ -43,5 +43,5 @@ def verdict(c_in: int = 16, c_out: int = 16, k: int = 5) -> tuple[str, str]:
     word = REPRODUCED if double > len(ratios) / 2 else NOT_REPRODUCED
     return word, (
         f"{double} of {len(ratios)} store at least {DOUBLE:g} times the weights of nn.Conv2d; "
-        f"the most is {ratios[most]:.2f} times, in {most}."
+        f"the most is {ratios[most]:.2f} times, in {most}. The source does not name those it read."
     )

@@ -199,9 +199,10 @@ def which_way(row: Row) -> str:
     if not fails or not by["more"] or not all(cell["inside"] for cell in by["more"]):
         return ""
     trained = in_a_row(sorted({f"{contrast.subtrahend.train:g}" for contrast, _ in run}))
+    tested = sorted({f"{contrast.minuend.test:g}" for contrast, cell in run if cell.get("outside")})
     return (
         f"trained at p = {trained}, it loses more than the {_allowed(run)} points of the rule "
-        "where it is tested with fewer pixels, and not with more"
+        f"where it is tested with fewer pixels, at {in_a_row(tested)}, and not with more"
     )
 
 

@@ -17,10 +17,13 @@ from sparseconv_lib.study import (
     skill,
     statistics,
     tables,
+    traced,
     verdicts,
 )
 from sparseconv_lib.study.claims import NOT_REPRODUCED, Claim, Contrast, Register
 from sparseconv_lib.study.grid import grid_of
+from sparseconv_lib.study.protocol import BASELINES
+from sparseconv_lib.study.records import Key
 from sparseconv_lib.study.verdicts import Accuracies, Verdict
 
 NOT_RUN = "not yet run"
@@ -113,6 +116,14 @@ def _so_far(claim: Claim, verdict: Verdict) -> str:
     return (
         f"{verdict.reason} {'So far' if len(run) == len(verdict.cells) else 'Where run'}: {seeds}."
     )
+
+
+def devices(row: Row) -> str:
+    """The devices of the trainings behind a verdict; empty where none is known."""
+    keys = traced.behind([cell["mean"] for cell in row.verdict.cells if cell["mean"] is not None])
+    trained = [key for key in keys if isinstance(key, Key) and key.network not in BASELINES]
+    found = [record for key in trained if (record := records.find(key))]
+    return "; ".join(sorted({record.content["provenance"]["device"] for record in found}))
 
 
 def ours(row: Row, named: bool = False) -> str:

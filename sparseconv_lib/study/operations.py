@@ -27,8 +27,8 @@ class Machine:
     bytes: float
 
 
-# NVIDIA's data sheet of the H100 (SXM): 67 TFLOP/s in float32 without tensor cores, 3.35 TB/s.
-H100 = Machine("NVIDIA H100", 67e12, 3.35e12)
+# NVIDIA's data sheet of the H200 (SXM): 67 TFLOP/s in float32 without tensor cores, 4.8 TB/s.
+H200 = Machine("NVIDIA H200", 67e12, 4.8e12)
 
 
 class _Bytes(TorchDispatchMode):
@@ -81,7 +81,7 @@ def of_training(
             "operations": operations * steps, "bytes": moved * steps}  # fmt: skip
 
 
-def floor(counted: dict[str, Any], trainings: int, machine: Machine = H100) -> float:
+def floor(counted: dict[str, Any], trainings: int, machine: Machine = H200) -> float:
     """Seconds that so many trainings take, eagerly, on a machine that is never idle."""
     return trainings * max(
         counted["operations"] / machine.operations, counted["bytes"] / machine.bytes

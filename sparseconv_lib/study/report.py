@@ -521,6 +521,7 @@ def verdict_table(experiment: str | None = None) -> str:
             "source": row.claim.numbers,
             "verdict": row.word,
             "why": f"{row.reason} {ledger.remarks(row)}".strip() or "–",
+            "device": ledger.devices(row) or "–",
         }
         for row in ledger.rows()
         if experiment in (None, row.claim.experiment)
@@ -558,11 +559,11 @@ def probe_report(protocol: str, task: str = "mnist") -> str:
         digits = probe.run(preset(protocol, task), network)
         name = probe.probe_name(task, protocol, network)
         if name not in committed:
-            told = "no digits are committed for this code; run `sparseconv probe`"
+            told = "no numbers are committed for this code; run `sparseconv probe`"
         elif probe.as_committed(name, digits):
-            told = "trains, and gives the committed digits"
+            told = "trains, and gives the committed numbers"
         else:
-            told = f"differs from the committed digits: {digits} instead of {committed[name]}"
+            told = f"differs from the committed numbers: {digits} instead of {committed[name]}"
         lines.append(f"{network}: {told}")
     return "\n".join(lines)
 

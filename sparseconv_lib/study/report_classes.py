@@ -4,6 +4,7 @@ Everything here is a mean over the same trainings: the seeds that both networks 
 sparsities, tested on the committed split.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -218,6 +219,9 @@ def lost_table(protocol: str, rows_shown: int = 10) -> str:
         lost = [c.accuracy[WHOLE] - c.accuracy[SPARSER] for c in (plain, sparse)]
         rows.append((plain, sparse, lost))
     rows.sort(key=lambda row: -sum(row[2]))
+    least = sum(rows[rows_shown - 1][2])
+    ties = sum(math.isclose(sum(lost), least) for *_, lost in rows[rows_shown:])
+    as_much = f" ({ties} more lose{'s' * (ties == 1)} as much as the last of these)" if ties else ""
     table = [
         {
             "class": plain.name,
@@ -232,7 +236,7 @@ def lost_table(protocol: str, rows_shown: int = 10) -> str:
     return as_html(
         pandas.DataFrame(table),
         f"The {_classes(len(table))} of {len(rows)} with the largest loss from whole images to "
-        f"{100 * SPARSER:g} % missing, in points, both networks together; "
+        f"{100 * SPARSER:g} % missing, in points, both networks together{as_much}; "
         f"{_seeds_in_words(protocol)}. In one training a class with ten test images moves by ten "
         "points with each of them, and the worst of so many look worse than they are.",
     )

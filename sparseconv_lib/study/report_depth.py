@@ -52,7 +52,7 @@ STYLES = {
     "linear": ("#56B4E9", "--", "+"),
     "gaussian": ("#D55E00", "-.", "*"),
 }
-SPARSE = "SparseConvNet"
+PLAIN, SPARSE = "ConvNet", "SparseConvNet"
 NOT_RUN = "<p>Not run yet.</p>"
 
 Cells = dict[tuple[str, float], dict[int, float]]  # (method, test sparsity) -> seed -> error
@@ -92,14 +92,10 @@ def error_table(protocol: str, missing_only: bool = False) -> str:
     found, (unit, _) = records_of(protocol, PAPERS_SPARSITY), unit_of(protocol)
     if not found:
         return NOT_RUN
-    cells, rows = measured(protocol, missing_only=missing_only), []
-    for method in _methods(protocol):
-        some = [record for record in found if record.key.network == method]
-        row = {"method": method, "n": f"{len(some)}{mark(some)}"}
-        for q in reversed(TEST_SPARSITIES):
-            if q or not missing_only:
-                row[observed(q).replace(" ", NO_BREAK)] = errors(cells.get((method, q), {}))
-        rows.append(row)
+    rows = [
+        {"method": method} | _error_row(protocol, method, missing_only)
+        for method in _methods(protocol)
+    ]
     which = "the missing pixels alone" if missing_only else "all known pixels, observed ones too"
     return as_html(
         pandas.DataFrame(rows),
@@ -107,6 +103,48 @@ def error_table(protocol: str, missing_only: bool = False) -> str:
         "standard deviation over n seeds. "
         f"Networks were trained with {1 - PAPERS_SPARSITY:.0%} observed. Protocol {protocol}; "
         f"{devices(found)}.{note(found)}",
+    )
+
+
+def _error_row(protocol: str, method: str, missing_only: bool = False) -> dict[str, str]:
+    """How many seeds, and the error of one method at every test sparsity."""
+    cells = measured(protocol, missing_only=missing_only)
+    some = [r for r in records_of(protocol, PAPERS_SPARSITY) if r.key.network == method]
+    row = {"n": f"{len(some)}{mark(some)}"}
+    for q in reversed(TEST_SPARSITIES):
+        if q or not missing_only:
+            row[observed(q).replace(" ", NO_BREAK)] = errors(cells.get((method, q), {}))
+    return row
+
+
+def rescaled(protocol: str) -> str:
+    """The protocol whose networks see their input divided by the share that is observed."""
+    return f"{protocol}, rescale=true"
+
+
+def rescaled_table() -> str:
+    """ConvNet with and without its input divided by the share observed, beside the layer."""
+    rows, found = [], []
+    for name in MAPS:
+        if not (its := records_of(rescaled(name), PAPERS_SPARSITY)):
+            continue
+        shown = (PLAIN, SPARSE, "nearest")
+        found += [*its, *(r for r in records_of(name, PAPERS_SPARSITY) if r.key.network in shown)]
+        for told, protocol, method in (
+            (PLAIN, name, PLAIN),
+            (f"{PLAIN}, input / share observed", rescaled(name), PLAIN),
+            (SPARSE, name, SPARSE),
+            ("nearest", name, "nearest"),
+        ):
+            maps = f"{PROTOCOLS[name]} ({unit_of(name)[0]})"
+            rows.append({"maps": maps, "method": told} | _error_row(protocol, method))
+    if not rows:
+        return NOT_RUN
+    return as_html(
+        pandas.DataFrame(rows),
+        "Mean absolute error over all known pixels, observed ones too, by the share of pixels "
+        "observed, mean ± standard deviation over n seeds. Networks were trained with "
+        f"{1 - PAPERS_SPARSITY:.0%} observed. {devices(found)}.{note(found)}",
     )
 
 

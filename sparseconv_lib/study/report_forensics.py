@@ -3,16 +3,18 @@
 import dataclasses
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas
 
 from sparseconv_lib.study import captions, figures, forensics, numbers, probe, records, transfer
+from sparseconv_lib.study.captions import in_a_row
 from sparseconv_lib.study.forensics import (
     AS_CODED,
     AS_WRITTEN,
     MINIMUM_N,
     SETTINGS,
+    Cell,
     Judged,
     Seeds,
     Setting,
@@ -125,21 +127,37 @@ def settings_in_words(found: Measured) -> str:
                 f"{name}, of the {len(judged)} settings judged{waiting}, allows: {possible}.{also}"
             )
         elif judged:
-            near = max(judged, key=lambda each: sum(cell.inside for cell in each.cells))
-            cell = near.farthest
+            most = max(map(_inside, judged))
+            near = [each for each in judged if _inside(each) == most]
             agrees = "" if wider else ", by the cautious rule too"
             also = f" The cautious rule, of wider intervals, allows: {wider}." if wider else ""
             told.append(
                 f"{name} rules out each of the {len(judged)} settings judged{waiting}{agrees}."
-                f"{also} The nearest is {near.setting}: "
-                f"{sum(c.inside for c in near.cells)} of {len(near.cells)} values inside; "
-                f"{cell.network} at p = {cell.sparsity:g} has "
-                f"{100 * cell.source:.2f} % in the source, "
-                f"{numbers.number(f'{100 * cell.mean:.2f} %', cell.mean)} in ours."
+                f"{also} The nearest {'are' if len(near) > 1 else 'is'} "
+                f"{'; '.join(str(each.setting) for each in near)}: "
+                f"{most} of {len(near[0].cells)} values inside{' each' * (len(near) > 1)}; "
+                f"{_farthest([each.farthest for each in near])}."
             )
         else:
             told.append(f"{name}: no setting has been judged yet.")
     return " ".join(told)
+
+
+def _inside(judged: Judged) -> int:
+    return sum(cell.inside for cell in judged.cells)
+
+
+def _farthest(cells: Sequence[Cell]) -> str:
+    """ "ConvNet at p = 0.9 has 76 % in the source, 79 % and 78 % in ours, in this order"."""
+    ours: dict[tuple[str, float, float], list[Cell]] = {}
+    for cell in cells:
+        ours.setdefault((cell.network, cell.sparsity, cell.source), []).append(cell)
+    return "; ".join(
+        f"{network} at p = {p:g} has {100 * source:.2f} % in the source, "
+        f"{in_a_row([numbers.number(f'{100 * c.mean:.2f} %', c.mean) for c in its])} in ours"
+        f"{', in this order' * (len(its) > 1)}"
+        for (network, p, source), its in ours.items()
+    )
 
 
 def settings_figure(found: Measured) -> str:
@@ -425,7 +443,7 @@ def provenance_in_words() -> str:
         for record in found
     )
     made = (
-        "All of them were made by today's code, or by code that gives the same digits."
+        "All of them were made by today's code, or by code that gives the same numbers."
         if not other
         else f"{other} of them were made by other code than today's †."
     )

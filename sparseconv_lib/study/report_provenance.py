@@ -113,12 +113,12 @@ def code(found: Sequence[Record]) -> Table:
         first = min(record.content["provenance"]["started"] for record in its)[:10]
         rows.append((identity, str(len(its)), first, told, ", ".join(sorted(commits))))
     return Table(
-        ("Code", "Records", "First", "Does today's give the same digits?", "Commits"),
+        ("Code", "Records", "First", "Does today's give the same numbers?", "Commits"),
         rows,
         f"Today's code is {today}. An identity is a hash of what the modules that decide numbers "
-        "say, comments left out; whether two of them give the same digits is tried by short seeded "
-        "trainings, the probes in results/probes.json, each alone on a processor. Of trainings "
-        "that ran as one they try only the code that both kinds share.",
+        "say, comments left out; whether two of them give the same numbers is tried by short "
+        "seeded trainings, the probes in results/probes.json, each alone on a processor. Of "
+        "trainings that ran as one they try only the code that both kinds share.",
     )
 
 

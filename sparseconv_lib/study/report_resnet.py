@@ -76,9 +76,10 @@ def architecture_table(protocol: Protocol) -> str:
         )
     row("mean, linear", "101", {name: [net.linear] for name, net in resnets.items()})
     row("all", "", {name: [net] for name, net in resnets.items()})
+    untrained = any("(" in cell for row in rows for cell in row[2:])
     return as_html(
         pandas.DataFrame(rows, columns=["part", "output", *resnets]),
-        "Parameters of each part; in brackets those that are not trained.",
+        f"Parameters of each part{'; in brackets those that are not trained' * untrained}.",
     )
 
 
@@ -385,7 +386,7 @@ def sparse_in_short(base: str) -> str:
         if gaps:
             n |= {gap.n for gap in gaps.values()}
             parts = ", ".join(
-                f"{SAME + ',' if _trained_alike(base, a, b, p) else points(gap)} at p = {p:g}"
+                f"{SAME if _trained_alike(base, a, b, p) else points(gap)} at p = {p:g}"
                 for p, gap in gaps.items()
             )
             told.append(f"{question}: {parts}")
@@ -395,9 +396,10 @@ def sparse_in_short(base: str) -> str:
     if min(n) == 1:
         half, _ = unpaired_proportions(0.5, 0.5, TEST_IMAGES)
         chance = (
-            " Where n = 1 there is no interval: the choice of test images alone gives two "
-            f"networks of equal worth ± {100 * half:.1f} points, if each has its own, and the luck "
-            "of a training comes on top."
+            " Where n = 1 there is no interval. Two networks of equal worth that are tested on "
+            f"different images would differ by up to {100 * half:.1f} points in 19 of 20 cases; "
+            "these share their images, which makes it less, and the luck of a training comes on "
+            "top."
         )
     return (
         f"ResNet18 trained and tested at one sparsity, in points of accuracy. {'; '.join(told)} "

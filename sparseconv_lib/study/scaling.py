@@ -12,7 +12,7 @@ from sparseconv_lib.study import records
 from sparseconv_lib.study.grid import EXPERIMENTS
 from sparseconv_lib.study.sweep import START_UP, missing_keys
 
-WORKERS = (1, 2, 8, 64, 512)
+WORKERS = (1, 8, 64)
 
 
 @dataclass(frozen=True)
