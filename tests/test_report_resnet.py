@@ -72,7 +72,7 @@ def test_differences_where_pixels_are_missing_are_told_with_what_chance_gives(in
     alike = "no difference in any loss"
     assert alike not in told
     # 1.96 · √(2 · 0.25 / 1736), in points
-    assert "two networks of equal worth ± 3.3 points, if each" in told and "p = 0.8" not in told
+    assert "would differ by up to 3.3 points in 19 of 20 cases" in told and "p = 0.8" not in told
     more = [
         a_resnet_record(network, 0.3, seed, accuracy=accuracy + seed / 50)
         for network, accuracy in (("ConvNet", 0.55), ("SparseConvNet", 0.5))
